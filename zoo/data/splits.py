@@ -1,0 +1,135 @@
+"""Splits: which interactions train a model and which judge it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zoo.data.interactions import Interactions
+from zoo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Parts of one data set; `test` is looked at once (it holds validation rows in a run with --validate)."""
+
+    train: Interactions
+    test: Interactions
+    valid: Interactions | None = None  # where the data set ships one: in neither of the others, for --validate alone
+
+
+# A split rule divides interactions in two: what to learn from and what to hold out. The same rule that cuts test from
+# the data cuts validation from train. Rows stay in their order on both sides.
+SplitRule = Callable[[Interactions, int], Split]  # (interactions, seed) -> Split
+
+
+def random(interactions: Interactions, seed: int, *, fraction: float = 0.1) -> Split:
+    """Holds out `fraction` of all rows, drawn uniformly."""
+    _check_fraction(fraction)
+    n = len(interactions)
+    held = np.zeros(n, bool)
+    held[np.random.default_rng(seed).permutation(n)[: round(fraction * n)]] = True
+    return _cut(interactions, held)
+
+
+def per_user(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+    """Holds out `fraction` of each user's rows (to the nearest row), drawn uniformly; at least one stays in train."""
+    draws = np.random.default_rng(seed).random(len(interactions))
+    return _cut(interactions, _last_of_each_user(interactions, draws, fraction))
+
+
+def per_user_temporal(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+    """Holds out the latest `fraction` of each user's rows (to the nearest row); at least one stays in train.
+
+    Rows of equal time are taken in their order in the file. The seed has no effect.
+    """
+    timestamp = _need_times(interactions, "per_user_temporal")
+    return _cut(interactions, _last_of_each_user(interactions, timestamp, fraction))
+
+
+def leave_one_out(interactions: Interactions, seed: int, *, min_interactions: int = 2) -> Split:
+    """Holds out each user's last row by time; users with fewer than `min_interactions` rows keep all in train.
+
+    Rows of equal time are taken in their order in the file. The seed has no effect.
+    """
+    if min_interactions < 2:
+        raise InputError(f"min_interactions {min_interactions}: it must be 2 or more, to leave a row to train on")
+    order, rank, count = _ranks_within_user(interactions, _need_times(interactions, "leave_one_out"))
+    held = np.zeros(len(interactions), bool)
+    held[order[(rank == count - 1) & (count >= min_interactions)]] = True
+    return _cut(interactions, held)
+
+
+def temporal(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+    """Holds out all that happened from one moment on: the latest `fraction` of rows, more where times tie at the cut.
+
+    The seed has no effect.
+    """
+    _check_fraction(fraction)
+    timestamp = _need_times(interactions, "temporal")
+    num_held = max(round(fraction * len(timestamp)), 1)
+    moment = np.sort(timestamp)[-num_held:][:1]  # [1], or [0] where there are no rows at all
+    return _cut(interactions, timestamp >= moment)
+
+
+def published(interactions: Interactions, seed: int) -> Split:
+    """The split that the data set ships; its validation rows, if any, are neither trained on nor tested.
+
+    So were the published numbers on such sets made. The seed has no effect.
+    """
+    part = _need_parts(interactions)
+    whole = _cut(interactions.take(part != 1), part[part != 1] == 2)
+    return replace(whole, valid=interactions.take(part == 1)) if (part == 1).any() else whole
+
+
+_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal"
+
+
+def _cut(interactions: Interactions, held: np.ndarray) -> Split:
+    num_test = int(held.sum())
+    num_train = len(held) - num_test
+    if num_train == 0 or num_test == 0:
+        raise InputError(
+            f"the split leaves {num_train:,} training and {num_test:,} test rows of {len(held):,}: "
+            "both need at least one; change its fraction or choose another split"
+        )
+    return Split(train=interactions.take(~held), test=interactions.take(held))
+
+
+def _last_of_each_user(interactions: Interactions, key: np.ndarray, fraction: float) -> np.ndarray:
+    """Marks the `fraction` of each user's rows with the highest key, bool [n]."""
+    _check_fraction(fraction)
+    order, rank, count = _ranks_within_user(interactions, key)
+    num_held = np.minimum(np.floor(fraction * count + 0.5), count - 1)
+    held = np.zeros(len(interactions), bool)
+    held[order[rank >= count - num_held]] = True
+    return held
+
+
+def _ranks_within_user(interactions: Interactions, key: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows in order of user, key and file; the rank of each of these within its user; its user's count. All int [n]."""
+    order = np.lexsort((key, interactions.user))
+    counts = np.bincount(interactions.user, minlength=interactions.num_users)
+    user = interactions.user[order]
+    rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[user]
+    return order, rank, counts[user]
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise InputError(f"fraction {fraction}: the part of the rows to hold out lies between 0 and 1, such as 0.2")
+
+
+def _need_times(interactions: Interactions, rule: str) -> np.ndarray:
+    if interactions.timestamp is None:
+        raise InputError(
+            f"the split {rule} needs timestamps and the data has none: "
+            "name their column with --timestamp-column NAME, or choose random or per_user"
+        )
+    return interactions.timestamp
+
+
+def _need_parts(interactions: Interactions) -> np.ndarray:
+    if interactions.part is None:
+        raise InputError(f"the data ships no split of its own: choose one of {_OTHERS}")
+    return interactions.part
