@@ -1,0 +1,234 @@
+"""The command line: zoo list | data | train | evaluate | recommend | describe.
+
+Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line, with the nearest flag offered."""
+
+    def error(self, message: str) -> Any:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, unknown = super().parse_known_args(args, namespace)
+        flags = [option for action in self._actions for option in action.option_strings]
+        if unknown and not self._subparsers:
+            near = difflib.get_close_matches(unknown[0].split("=")[0], flags, 2)
+            raise InputError(
+                f"unknown argument {unknown[0]!r}"
+                + (f": did you mean {' or '.join(near)}?" if near else f"; see {self.prog} --help")
+            )
+        return found, unknown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parser().parse_args(arguments)
+        options.run(options)
+    except InputError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zoo: interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def parser() -> Parser:
+    top = Parser(prog="zoo", description="A recommender model zoo in JAX.", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    command("list", run_list, "models, recipes and the results to expect")
+    shown = command("data", run_data, "data sets, whether they are here, how to get them")
+    shown.add_argument("--verify", metavar="NAME", help="compare the files of a data set with their checksums")
+    trained = command("train", run_train, "train a model and judge it on the held-out part")
+    _add_request(trained)
+    trained.add_argument("--workdir", metavar="DIR", help="where the run goes (default runs/MODEL-RECIPE-DATA-SEED)")
+    trained.add_argument("--resume", action="store_true", help="go on with the run in the folder, or start it")
+    trained.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    trained.add_argument(
+        "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
+    )
+    trained.add_argument("--quiet", action="store_true", help="no progress bar")
+    described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
+    _add_request(described)
+    judged = command("evaluate", run_evaluate, "judge the model of a run again")
+    judged.add_argument("folder", metavar="DIR", help="the folder of a run")
+    judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 coverage@20")
+    given = command("recommend", run_recommend, "the best items for a user")
+    given.add_argument("folder", metavar="DIR", help="the folder of a run")
+    given.add_argument("--user", metavar="RAW_ID", required=True, help="the user's id as it stands in the data")
+    given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
+    return top
+
+
+def _add_request(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL[/RECIPE]", help="see zoo list; without RECIPE the model's first")
+    command.add_argument(
+        "--data", metavar="NAME|PATH", help="see zoo data; or your own file or folder (default: the recipe's)"
+    )
+    command.add_argument(
+        "--split", metavar="NAME", help="random, per_user, leave_one_out, temporal, per_user_temporal, published"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--epochs", metavar="N")
+    command.add_argument("--batch-size", metavar="N")
+    command.add_argument("--embedding-dim", metavar="N")
+    command.add_argument("--optimizer", metavar="NAME", help="sgd, adagrad, rowwise_adagrad, adam, dense_adam, ...")
+    command.add_argument("--learning-rate", metavar="X")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, such as objective.l2=0.1"
+    )
+    command.add_argument(
+        "--validate", action="store_true", help="hold out rows of train, stop early, keep the best, leave test alone"
+    )
+    for column in ("user", "item", "rating", "timestamp"):
+        command.add_argument(f"--{column}-column", metavar="NAME", help=f"the {column} column of your file")
+    command.add_argument("--separator", metavar="CHAR", help="what separates the columns of your file")
+
+
+def run_list(options: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    from zoo import names
+
+    table = Table("model/recipe", "default data", "what to expect", title="Models and recipes")
+    for model in names.models():
+        for name, recipe in names.model_module(model).RECIPES.items():
+            if name != "smoke":
+                table.add_row(f"{model}/{name}", recipe.data, recipe.expected or "-")
+    _console().print(table)
+
+
+def run_data(options: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    from zoo.data import catalog
+
+    if options.verify:
+        catalog.verify(catalog.find(options.verify))
+        print(f"{options.verify}: all files have their checksums")
+        return
+    table = Table("name", "what", "here", "how to get it", title="Data sets")
+    for dataset in catalog.CATALOG.values():
+        here = not dataset.files or catalog.folder(dataset) is not None
+        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.name}")
+        table.add_row(dataset.name, dataset.task, "yes" if here else "no", how)
+    _console().print(table)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    from zoo.api import run_request
+
+    run = run_request(
+        _request(options),
+        folder=options.workdir,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        quiet=options.quiet,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+    _print_record(run.record, run.folder)
+
+
+def run_describe(options: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    from zoo import names
+    from zoo.describe import describe
+
+    job = names.job(_request(options))
+    table = Table("what", "how much", title=f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}")
+    for name, value in describe(job, names.model_module(job.names["model"]).cost).items():
+        table.add_row(name, value)
+    _console().print(table)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    from zoo.api import load
+
+    run = load(options.folder)
+    for name, value in run.evaluate(options.metrics).items():
+        print(f"{name}\t{value:.6f}")
+
+
+def run_recommend(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from zoo.api import load
+
+    ids, scores = load(options.folder).recommend([options.user], options.k)
+    for item, score in zip(ids[0], scores[0], strict=True):
+        if np.isfinite(score):
+            print(f"{item}\t{score:.6f}")
+
+
+def _request(options: argparse.Namespace) -> Any:
+    from zoo.names import Request
+
+    settings = {
+        name: getattr(options, name)
+        for name in ("epochs", "batch_size", "embedding_dim", "learning_rate")
+        if getattr(options, name) is not None
+    }
+    for entry in options.set:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise InputError(f"--set {entry}: write FIELD=VALUE, such as objective.l2=0.1")
+        settings[name] = value
+    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp")}
+    reader: dict[str, Any] = {
+        "columns": {name: column for name, column in columns.items() if column},
+        "separator": options.separator,
+    }
+    reader = {name: value for name, value in reader.items() if value}
+    return Request(
+        options.model, options.data, options.split, options.optimizer, options.seed, options.validate, settings, reader
+    )
+
+
+def _print_record(record: dict, folder: Path) -> None:
+    from rich.table import Table
+
+    (part, metrics), training = next(iter(record["metrics"].items())), record["training"]
+    table = Table(
+        "", *metrics, title=f"{record['model']}/{record['recipe']} on {record['data']} ({part}, seed {record['seed']})"
+    )
+    for name, values in {record["model"]: metrics, **record["baselines"]}.items():
+        table.add_row(name, *(f"{values[metric]:.4f}" if metric in values else "-" for metric in metrics))
+    console = _console()
+    console.print(table)
+    if training["seconds"]:
+        console.print(
+            f"{training['epochs']} epochs in {training['seconds']:.1f} s ({training['examples_per_second']:,.0f} examples/s),"
+            f" compiling {training['compile_seconds']:.1f} s, evaluating {record['evaluation']['seconds']:.1f} s"
+        )
+    console.print(f"record: {folder / 'record.json'}", soft_wrap=True)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

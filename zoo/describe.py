@@ -1,0 +1,36 @@
+"""zoo describe: what a model is made of, before anything is trained."""
+
+from collections.abc import Callable
+
+import jax
+
+from zoo.memory import readable
+from zoo.run import Job, prepare, steps_per_epoch
+
+
+def describe(job: Job, cost: Callable) -> dict[str, str]:
+    """Sizes of a job's model, its state, and the bytes and operations of one training step; nothing is allocated.
+
+    `cost(model, spec, batch_size)` is that of the model's file.
+    """
+    prepared = prepare(job)
+    state = jax.eval_shape(prepared.initial)
+    spec, recipe = prepared.examples.spec, job.recipe
+    sizes = {"users": f"{spec.num_users:,}", "items": f"{spec.num_items:,}"}
+    for name, table in state.tables.items():
+        sizes[f"table {name}"] = f"{table.shape[0]:,} x {table.shape[1]}, {readable(table.size * 4)}"
+    dense = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.opt_state, state.row_state)))
+    sizes |= {
+        "parameters": f"{dense + sum(table.size for table in state.tables.values()):,}, of them {dense:,} dense",
+        "optimizer state": readable(held),
+    }
+    if recipe.solve is None:
+        moved = cost(prepared.model, spec, recipe.batch_size)
+        sizes |= {
+            "examples": f"{len(next(iter(prepared.examples.train.values()))):,}",
+            "steps an epoch": f"{steps_per_epoch(prepared.examples, recipe):,} of {recipe.batch_size:,} examples, {recipe.epochs} epochs",
+            "bytes a step": readable(moved.bytes),
+            "operations a step": f"{moved.flops / 1e6:,.1f} million",
+        }
+    return sizes

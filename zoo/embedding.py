@@ -1,0 +1,197 @@
+"""Embedding tables whose lookups yield row gradients.
+
+A recommender's batch touches a few thousand rows of millions. `Embed` therefore keeps its table outside the
+differentiated parameters: it records the ids of each lookup and adds a zero perturbation to the gathered rows, so that the
+gradient with respect to that perturbation IS the gradient of the rows. No array of the table's size enters `jax.grad`.
+
+The tables live in the linen collection "tables", the recorded ids in "lookups", the perturbations in "perturbations"; in
+all three an entry sits under the module's path, and a counter names the first, second, ... lookup of one table.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+from jax import Array
+
+from zoo.types import PADDING
+
+
+Initializer = Callable[..., Array]
+
+
+class Embed(nn.Module):
+    """A table of `num_rows` vectors of `dim` numbers.
+
+    Ids outside [0, num_rows) read zeros and receive no gradient; PADDING is such an id. Real ids are checked on the host,
+    when data is read. Look up outside nn.scan and let the vectors go in: a lookup inside cannot be recorded.
+    """
+
+    num_rows: int
+    dim: int
+    init_table: Initializer = nn.initializers.normal(0.1)
+    distinct_rows: int | None = None  # at most so many different rows a step, for bags; None: as many as there are ids
+
+    def setup(self):
+        self.table = self.variable(
+            "tables", "table", lambda: self.init_table(self.make_rng("params"), (self.num_rows, self.dim), jnp.float32)
+        )
+
+    def __call__(self, ids: Array) -> Array:
+        """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
+        ids = _no_wrap(ids)
+        rows = self.table.value.at[ids].get(mode="fill", fill_value=0)
+        return self._recorded(rows, {"ids": ids})
+
+    def bag(self, ids: Array, weight: Array) -> Array:
+        """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].
+
+        A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a scan
+        over the length: no [batch, length, dim] array exists, forward or backward.
+        """
+        ids = _no_wrap(ids)
+
+        def add(total, entry):
+            entry_ids, entry_weight = entry
+            rows = self.table.value.at[entry_ids].get(mode="fill", fill_value=0)
+            return total + entry_weight[:, None] * rows, None
+
+        zero = jnp.zeros((ids.shape[0], self.dim), self.table.value.dtype)
+        total, _ = jax.lax.scan(add, zero, (ids.T, weight.T))
+        return self._recorded(total, {"ids": ids, "weight": weight})
+
+    def all(self) -> Array:
+        """The whole table, float [num_rows, dim]. Its gradient is dense: the table then needs `row_optimizers.densely`."""
+        return self._recorded(self.table.value, {"whole": jnp.zeros((), jnp.int32)})
+
+    def _recorded(self, rows: Array, lookup: dict[str, Array]) -> Array:
+        count = 0
+        while self.has_variable("lookups", f"lookup_{count}"):
+            count += 1
+        if self.is_mutable_collection("lookups"):
+            if self.distinct_rows is not None:
+                lookup = lookup | {
+                    "distinct_rows": jnp.zeros((self.distinct_rows, 0))
+                }  # a static size, carried as a shape
+            self.put_variable("lookups", f"lookup_{count}", lookup)
+        return self.perturb(f"lookup_{count}", rows)
+
+
+def _no_wrap(ids: Array) -> Array:
+    """Negative ids made PADDING: indexing would count them from the end of the table."""
+    return jnp.where(ids < 0, PADDING, ids)
+
+
+class RowGradient(NamedTuple):
+    """The gradient of one table in one step. An unused entry has id num_rows, sum 0 and count 0; writes drop it."""
+
+    ids: Array | None  # int32 [rows], distinct if `summed`; None: the whole table was looked up
+    sums: Array  # float [rows, dim]; [num_rows, dim] where ids is None
+    counts: Array | None  # float [rows], how often the id occurs in the batch
+
+
+def to_collection(tables: Mapping[str, Array]) -> dict:
+    """Tables by path -> the nested linen collection."""
+    return traverse_util.unflatten_dict({(*path.split("/"), "table"): table for path, table in tables.items()})
+
+
+def from_collection(collection: Mapping) -> dict[str, Array]:
+    """The nested linen collection "tables" -> tables by module path, such as "user" or "tower/video"."""
+    return {"/".join(path[:-1]): table for path, table in traverse_util.flatten_dict(dict(collection)).items()}
+
+
+def lookups_by_table(lookups: Mapping, gradients: Mapping) -> dict[str, list[tuple[dict[str, Array], Array]]]:
+    """Pair each recorded lookup with the gradient of its perturbation, table by table, in the order of the lookups."""
+    flat_gradients = traverse_util.flatten_dict(dict(gradients))
+    recorded: dict[tuple, dict[str, Array]] = {}
+    for (*path, field), value in traverse_util.flatten_dict(dict(lookups)).items():
+        recorded.setdefault(tuple(path), {})[field] = value
+    by_table: dict[str, list] = {}
+    for path in sorted(recorded, key=lambda p: (p[:-1], int(p[-1].removeprefix("lookup_")))):
+        by_table.setdefault("/".join(path[:-1]), []).append((recorded[path], flat_gradients[path]))
+    return by_table
+
+
+def separate_gradients(lookups: list[tuple[dict[str, Array], Array]]) -> list[RowGradient]:
+    """One RowGradient a plain lookup, duplicates left in: enough for a linear rule such as SGD. Bags are not taken."""
+    return [
+        RowGradient(lookup["ids"].reshape(-1), gradient.reshape(-1, gradient.shape[-1]), None)
+        for lookup, gradient in lookups
+    ]
+
+
+def summed_gradient(
+    lookups: list[tuple[dict[str, Array], Array]], num_rows: int, slot: Array
+) -> tuple[RowGradient, Array, Array]:
+    """One RowGradient a table: all its lookups together, duplicates summed once, without a sort.
+
+    Every occurrence writes its own position into `slot[id]` (int32 [num_rows], scratch that is never cleared); whichever
+    wins names the entry where all occurrences of that id add up. Costs do not depend on num_rows.
+
+    Returns the gradient, the scratch, and whether more rows were touched than `distinct_rows` allows (the gradient is then
+    incomplete and the run must stop).
+    """
+    if any("whole" in lookup for lookup, _ in lookups):
+        return _whole_gradient(lookups, num_rows), slot, jnp.zeros((), bool)
+    ids = jnp.concatenate([lookup["ids"].reshape(-1) for lookup, _ in lookups])
+    position = jnp.arange(len(ids), dtype=jnp.int32)
+    slot = slot.at[ids].set(position, mode="drop")
+    owner = slot.at[ids].get(mode="fill", fill_value=len(ids))  # where an id adds up; out of range for padding
+    first = owner == position
+    capacity = len(ids)
+    overflow = jnp.zeros((), bool)
+    limits = [lookup["distinct_rows"].shape[0] for lookup, _ in lookups if "distinct_rows" in lookup]
+    if limits and min(limits) < capacity:
+        capacity = min(limits)
+        compact = jnp.cumsum(first, dtype=jnp.int32) - 1
+        owner = compact.at[owner].get(mode="fill", fill_value=capacity)
+        overflow = jnp.any(compact >= capacity)
+        entry = jnp.where(first, owner, capacity)
+        row_ids = jnp.full((capacity,), num_rows, jnp.int32).at[entry].set(ids, mode="drop")
+    else:
+        row_ids = jnp.where(first, ids, num_rows)
+    counts = jnp.zeros((capacity,), jnp.float32).at[owner].add(1.0, mode="drop")
+    sums = jnp.zeros((capacity, lookups[0][1].shape[-1]), lookups[0][1].dtype)
+    start = 0
+    for lookup, gradient in lookups:
+        size = lookup["ids"].size
+        sums = _add_lookup(sums, lookup, gradient, owner[start : start + size])
+        start += size
+    return RowGradient(row_ids, sums, counts), slot, overflow
+
+
+def add_rows(target: Array, lookup: dict[str, Array], gradient: Array) -> Array:
+    """`target` [num_rows, dim] with the gradient of one lookup added at its rows."""
+    return _add_lookup(target, lookup, gradient, lookup["ids"].reshape(-1))
+
+
+def _add_lookup(target: Array, lookup: dict[str, Array], gradient: Array, rows: Array) -> Array:
+    if "weight" not in lookup:
+        return target.at[rows].add(gradient.reshape(-1, gradient.shape[-1]), mode="drop")
+
+    def add(total, entry):
+        entry_rows, entry_weight = entry
+        return total.at[entry_rows].add(entry_weight[:, None] * gradient, mode="drop"), None
+
+    return jax.lax.scan(add, target, (rows.reshape(lookup["ids"].shape).T, lookup["weight"].T))[0]
+
+
+def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> RowGradient:
+    whole = sum(gradient for lookup, gradient in lookups if "whole" in lookup)
+    for lookup, gradient in lookups:
+        if "whole" not in lookup:
+            whole = add_rows(whole, lookup, gradient)
+    return RowGradient(None, whole, None)
+
+
+def check_lookups(tables: Mapping[str, Any], lookups: Mapping[str, Any]) -> None:
+    """Raise for a table that no lookup of the objective used: it would silently never train."""
+    unused = sorted(set(tables) - set(lookups))
+    if unused:
+        raise ValueError(
+            f"table {unused[0]!r} has no recorded lookup in the objective, so it would never train: look it up through Embed"
+            " outside nn.scan, and in the objective that trains it"
+        )

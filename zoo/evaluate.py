@@ -1,0 +1,244 @@
+"""Evaluation over all items, never a sample.
+
+The device finds each user's best items, block of users by block; the host turns lists into metrics in float64. Items of the
+training part are left out of a user's list. Ties stand against the model: among equal scores the relevant item comes
+last, so constant scores earn nothing, and NaN stops the evaluation.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from zoo import metrics
+from zoo.data.interactions import Interactions
+from zoo.data.splits import Split
+from zoo.embedding import to_collection
+from zoo.errors import InputError
+from zoo.recipe import Examples
+from zoo.types import PADDING, TrainState
+
+
+RANKING_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+BLOCK_BYTES = 2**25  # scores of one block of users: about what stays in a CPU's cache
+CHUNK = 128  # items a chunk of the two-level top-k
+
+
+class Lists(NamedTuple):
+    """Items by user as compressed rows: those of user u are items[offsets[u] : offsets[u + 1]], ascending."""
+
+    offsets: np.ndarray  # int64 [num_users + 1]
+    items: np.ndarray  # int32 [n]
+
+
+def lists_by_user(interactions: Interactions) -> Lists:
+    order = np.lexsort((interactions.item, interactions.user))
+    counts = np.bincount(interactions.user, minlength=interactions.num_users)
+    return Lists(np.concatenate([[0], np.cumsum(counts)]), interactions.item[order])
+
+
+def variables(state: TrainState, constants: Mapping[str, Any]) -> dict[str, Any]:
+    """What model.apply needs to answer: weights, tables, model state and constants."""
+    return {"params": state.params, "tables": to_collection(state.tables), "constants": constants, **state.model_state}
+
+
+def query_vectors(
+    model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+) -> Array:
+    """Query vectors of a Retriever, float [queries, dim]."""
+
+    def ask(bound, batch):
+        return bound.query(batch, bound.prepare())
+
+    return _in_blocks(model, state, constants, columns, ask)
+
+
+def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
+    """Item vectors of a Retriever, float [items, dim]."""
+
+    def ask(bound):
+        return bound.item_vectors(None, bound.prepare())
+
+    return jax.jit(partial(model.apply, method=ask))(variables(state, constants))
+
+
+def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
+    """Scores of a Scorer, float [examples]."""
+    return _in_blocks(model, state, constants, columns, lambda bound, batch: bound(batch))
+
+
+def top_items(
+    queries: Array, items: Array, users: np.ndarray, seen: Lists | None, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items of each query by dot product, exactly: ids int32 and scores float32, both [queries, k], best first.
+
+    Query i belongs to user `users[i]`, whose `seen` items are left out (None: nothing is). Where fewer than k items are
+    left, the rest of the list is PADDING with score -inf. Raises FloatingPointError on NaN or infinite vectors.
+    """
+    for name, vectors in (("query", queries), ("item", items)):
+        if not bool(jnp.isfinite(vectors).all()):
+            raise FloatingPointError(
+                f"the {name} vectors hold NaN or infinity: training diverged, try a lower learning rate"
+            )
+    num_items, k_found = items.shape[0], min(k, items.shape[0])
+    padded = -(-num_items // CHUNK) * CHUNK
+    block = max(1, min(len(users), BLOCK_BYTES // (4 * padded)))
+    num_blocks = -(-len(users) // block)
+    items = jnp.pad(items, ((0, padded - num_items), (0, 0)))
+    queries = jnp.pad(queries, ((0, num_blocks * block - len(users)), (0, 0))).reshape(num_blocks, block, -1)
+    hidden = _hidden_pairs(users, seen, num_blocks, block)
+    ids, scores = _top_of_blocks(items, queries, *hidden, num_items, k_found)
+    ids = np.asarray(ids).reshape(-1, k_found)[: len(users)]
+    scores = np.asarray(scores).reshape(-1, k_found)[: len(users)]
+    ids = np.where(np.isneginf(scores), PADDING, ids)
+    missing = ((0, 0), (0, k - k_found))
+    return np.pad(ids, missing, constant_values=PADDING), np.pad(scores, missing, constant_values=-np.inf)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _top_of_blocks(items: Array, queries: Array, hidden_rows: Array, hidden_items: Array, num_items: int, k: int):
+    """Two-level top-k: the k best items lie in the k chunks with the best maxima, so only those are sorted."""
+
+    def top(block):
+        query, rows, columns = block
+        scores = query @ items.T  # [users, padded items]
+        scores = scores.at[rows, columns].set(-jnp.inf, mode="drop")
+        scores = jnp.where(jnp.arange(scores.shape[1]) < num_items, scores, -jnp.inf)
+        chunks = scores.reshape(len(scores), -1, CHUNK)
+        _, best = jax.lax.top_k(chunks.max(-1), min(k, chunks.shape[1]))
+        candidates = jnp.take_along_axis(chunks, best[:, :, None], axis=1).reshape(len(scores), -1)
+        values, place = jax.lax.top_k(candidates, k)
+        return jnp.take_along_axis(best, place // CHUNK, axis=1) * CHUNK + place % CHUNK, values
+
+    return jax.lax.map(top, (queries, hidden_rows, hidden_items))
+
+
+def _hidden_pairs(users: np.ndarray, seen: Lists | None, num_blocks: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row in block, item) of each item to leave out, int32 [blocks, pairs], padded with positions out of range."""
+    if seen is None:
+        return np.full((num_blocks, 1), PADDING, np.int32), np.full((num_blocks, 1), PADDING, np.int32)
+    counts = seen.offsets[users + 1] - seen.offsets[users]
+    query = np.repeat(np.arange(len(users)), counts)
+    within = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    items = seen.items[np.repeat(seen.offsets[users], counts) + within]
+    per_block = np.bincount(query // block, minlength=num_blocks)
+    place = np.arange(len(query)) - np.repeat(np.cumsum(per_block) - per_block, per_block)
+    shape = (num_blocks, max(1, per_block.max(initial=0)))
+    rows, columns = np.full(shape, PADDING, np.int32), np.full(shape, PADDING, np.int32)
+    rows[query // block, place] = query % block
+    columns[query // block, place] = items
+    return rows, columns
+
+
+def ranking_metrics(
+    ids: np.ndarray, scores: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int, names: Sequence[str]
+) -> dict[str, float]:
+    """Means over the queries of metrics such as "recall@20"; ids and scores are [queries, largest k + 1].
+
+    The one place more shows whether the last place is tied with items that did not make the list.
+    """
+    hits = _ties_against(_hits(ids, users, relevant, num_items), scores)
+    num_relevant = relevant.offsets[users + 1] - relevant.offsets[users]
+    values = {}
+    for name in names:
+        metric, k = parse_name(name)
+        if metric == "coverage":
+            values[name] = metrics.coverage(ids[:, :k], num_items)
+        else:
+            values[name] = float(metrics.AT_K[metric](hits[:, :k], num_relevant).mean())
+    return values
+
+
+def parse_name(name: str) -> tuple[str, int]:
+    """ "recall@20" -> ("recall", 20)."""
+    metric, _, k = name.partition("@")
+    known = [*metrics.AT_K, "coverage"]
+    if metric not in known:
+        near = difflib.get_close_matches(metric, known, 1) or known
+        raise InputError(
+            f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k"
+        )
+    if not k.isdigit() or int(k) < 1:
+        raise InputError(f"metric {name!r} needs a list length, such as {metric}@20")
+    return metric, int(k)
+
+
+def _hits(ids: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int) -> np.ndarray:
+    """Whether each listed item is among its user's relevant items, bool [queries, k]."""
+    owners = np.repeat(np.arange(len(relevant.offsets) - 1), np.diff(relevant.offsets))
+    known = owners.astype(np.int64) * num_items + relevant.items  # ascending
+    wanted = users[:, None].astype(np.int64) * num_items + np.minimum(ids, num_items - 1)
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return (known[place] == wanted) & (ids < num_items)
+
+
+def _ties_against(hits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Hits moved to the end of their group of equal scores; those tied with the last score of the list are lost.
+
+    More items with that score may lie beyond the list, so a hit there has no sure place.
+    """
+    settled = hits & (scores > scores[:, -1:])
+    order = np.lexsort((settled, -scores), axis=1)  # a stable sort by falling score, then misses before hits
+    return np.take_along_axis(settled, order, axis=1)
+
+
+def ranking_of_vectors(
+    queries: Array, items: Array, split: Split, *, names: Sequence[str] = RANKING_METRICS
+) -> dict[str, float]:
+    """Metrics of query and item vectors [num_users, dim] and [num_items, dim] on a split's held-out items.
+
+    Only users with held-out items are asked.
+    """
+    longest = max(parse_name(name)[1] for name in names)
+    relevant = lists_by_user(split.test)
+    users = np.flatnonzero(np.diff(relevant.offsets))
+    seen = lists_by_user(split.train)
+    ids, scores = top_items(jnp.asarray(queries)[users], jnp.asarray(items), users, seen, longest + 1)
+    return ranking_metrics(ids, scores, users, relevant, split.test.num_items, names)
+
+
+def ranking(
+    model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = RANKING_METRICS
+) -> dict[str, float]:
+    """Metrics of a Retriever; examples.test holds one query a user, in the order of the user rows."""
+    queries = query_vectors(model, state, examples.constants, examples.test)
+    items = item_vectors(model, state, examples.constants)
+    return ranking_of_vectors(queries, items, split, names=names)
+
+
+def ratings(model: Any, state: TrainState, examples: Examples, split: Split) -> dict[str, float]:
+    """RMSE and MAE of a Scorer on the held-out ratings, predictions clipped to the range of the training ratings."""
+    predicted = np.clip(np.asarray(score(model, state, examples.constants, examples.test)), *examples.spec.rating_range)
+    labels = split.test.rating
+    return {"rmse": metrics.rmse(predicted, labels), "mae": metrics.mae(predicted, labels)}
+
+
+def _in_blocks(
+    model: Any,
+    state: TrainState,
+    constants: Mapping[str, Any],
+    columns: Mapping[str, np.ndarray],
+    ask,
+    block: int = 8192,
+) -> Array:
+    """Ask a bound model about columns, block by block, in one compiled call; padding is asked with ids PADDING."""
+    size = len(next(iter(columns.values())))
+    block = min(block, size)
+    missing = -size % block
+
+    def padded(column):
+        fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
+        column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill, column.dtype)])
+        return column.reshape(-1, block, *column.shape[1:])
+
+    @jax.jit
+    def run(values, blocks):
+        return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
+
+    answers = run(variables(state, constants), {name: padded(np.asarray(column)) for name, column in columns.items()})
+    return answers.reshape(-1, *answers.shape[2:])[:size]

@@ -1,0 +1,174 @@
+"""The one place where a name becomes an object: models, recipes, data sets, splits, optimizers.
+
+A model's name is its file in zoo/models; a recipe's is its key in that file's RECIPES, the first being the default.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import zoo.models
+from zoo import optimizers
+from zoo.data import catalog, splits
+from zoo.data.interactions import Interactions
+from zoo.errors import InputError
+from zoo.recipe import Recipe, override
+from zoo.run import Job
+
+
+# A split by name: the rule that cuts the test part, and the rule by which --validate cuts rows of train.
+SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
+    "random": (splits.random, splits.random),
+    "per_user": (splits.per_user, splits.per_user),
+    "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
+    "temporal": (splits.temporal, splits.temporal),
+    "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
+    "published": (splits.published, partial(splits.per_user, fraction=0.1)),
+}
+
+OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
+    name: getattr(optimizers, name)
+    for name in (
+        "sgd",
+        "sgd_each_example",
+        "adagrad",
+        "rowwise_adagrad",
+        "adam",
+        "adamw",
+        "dense_sgd",
+        "dense_adagrad",
+        "dense_adam",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for, in names and plain values; None leaves the recipe's own choice."""
+
+    model: str  # "mf" or "mf/rating"
+    data: str | None = None  # a name of the catalog, "simulated:seed=3", or a path
+    split: str | None = None
+    optimizer: str | None = None
+    seed: int = 0
+    validate: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)  # for zoo.recipe.override, in order
+    reader: Mapping[str, Any] = field(default_factory=dict)  # column names and separator of a path
+
+
+def models() -> list[str]:
+    """The names of all models: the files of zoo/models."""
+    return sorted(module.name for module in pkgutil.iter_modules(zoo.models.__path__))
+
+
+def model_module(model: str) -> Any:
+    if model not in models():
+        raise InputError(f"unknown model {model!r}: {_nearest(model, models())}")
+    return importlib.import_module(f"zoo.models.{model}")
+
+
+def recipe(name: str) -> tuple[str, str, Recipe]:
+    """ "mf" or "mf/rating" -> ("mf", "rating", the recipe)."""
+    model, _, chosen = name.partition("/")
+    recipes = model_module(model).RECIPES
+    chosen = chosen or next(iter(recipes))
+    if chosen not in recipes:
+        raise InputError(f"unknown recipe {chosen!r} of {model}: {_nearest(chosen, list(recipes))}")
+    return model, chosen, recipes[chosen]
+
+
+def data(name: str, **reader: Any) -> tuple[Interactions, str, str | None]:
+    """The interactions of a data set, their sha256, and the set's own split if it names one."""
+    base, options = _data_options(name, reader)
+    interactions = catalog.load(base, **options)
+    default = catalog.CATALOG[base].default_split if base in catalog.CATALOG else None
+    if default is None and interactions.part is not None:
+        default = "published"
+    return interactions, catalog.sha256(base, **options), default
+
+
+def split(name: str) -> tuple[splits.SplitRule, splits.SplitRule]:
+    if name not in SPLITS:
+        raise InputError(f"unknown split {name!r}: {_nearest(name, list(SPLITS))}")
+    return SPLITS[name]
+
+
+def optimizer(name: str) -> Callable[..., optimizers.Optimizer]:
+    if name not in OPTIMIZERS:
+        raise InputError(f"unknown optimizer {name!r}: {_nearest(name, list(OPTIMIZERS))}")
+    return OPTIMIZERS[name]
+
+
+def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
+    """The recipe with its overrides for the data set, then the user's."""
+    model, chosen, found = recipe(request.model)
+    found = override(found, found.for_data.get(data_name.partition(":")[0], {}))
+    if request.optimizer:
+        found = override(found, {"optimizer": optimizer(request.optimizer)})
+    return model, chosen, override(found, request.settings)
+
+
+def job(request: Request, interactions: Interactions | None = None) -> Job:
+    """A request made concrete. `interactions` given directly stand in for request.data."""
+    data_name = request.data or ("interactions" if interactions is not None else recipe(request.model)[2].data)
+    model, chosen, found = chosen_recipe(request, data_name)
+    rule = split(request.split) if request.split else None  # before the data is read: a wrong name costs no time
+    digest, default = None, "published" if interactions is not None and interactions.part is not None else None
+    if interactions is None:
+        interactions, digest, default = data(data_name, **request.reader)
+    split_name = request.split or default or "random"
+    if rule is None and (request.split or found.split is None):
+        rule = split(split_name)
+    if rule is not None:
+        found = override(found, {"split": rule[0], "validation": found.validation or rule[1]})
+    else:
+        split_name = "recipe"
+    names = {
+        "model": model,
+        "recipe": chosen,
+        "data": data_name,
+        "data_sha256": digest,
+        "split": split_name,
+        "request": {
+            "model": f"{model}/{chosen}",
+            "data": request.data,
+            "split": request.split,
+            "optimizer": request.optimizer,
+            "seed": request.seed,
+            "validate": request.validate,
+            "settings": dict(request.settings),
+        },
+    }
+    return Job(found, interactions, names, request.seed, request.validate)
+
+
+def folder(job: Job) -> Path:
+    """Where a run goes without --workdir: runs/MODEL-RECIPE-DATA-SEED."""
+    data_name = Path(job.names["data"]).name.replace(":", "-").replace(",", "-").replace("=", "")
+    return Path("runs") / f"{job.names['model']}-{job.names['recipe']}-{data_name}-{job.seed}"
+
+
+def _data_options(name: str, reader: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """ "simulated:seed=3,num_users=500" -> ("simulated", {"seed": 3, "num_users": 500})."""
+    base, colon, text = name.partition(":")
+    if base != "simulated":
+        return name, dict(reader)
+    options: dict[str, Any] = dict(reader)
+    for entry in text.split(",") if colon else ():
+        key, _, value = entry.partition("=")
+        if key not in ("seed", "num_users", "num_videos", "num_watches") or not value.isdigit():
+            raise InputError(
+                f"cannot read {entry!r} in --data {name}: write simulated:seed=N,num_users=N,num_videos=N,num_watches=N"
+            )
+        options[key] = int(value)
+    return base, options
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 3, 0.5)
+    return (f"did you mean {' or '.join(near)}? " if near else "") + f"known: {', '.join(known)}"

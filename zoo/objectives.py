@@ -1,0 +1,114 @@
+"""Losses of a model on a batch, one number an example: objective(model, batch, key) -> float [batch].
+
+The train step runs an objective inside the model's scope, masks padding, and takes the mean over the real examples. Other
+settings are keyword arguments, to be fixed with functools.partial. `l2` adds l2 / 2 * |v|^2 for the vectors v of an
+example's user and positive item: the strength felt by a row grows with how often it occurs.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from zoo.types import PADDING, Batch
+
+
+def squared_error(model: Any, batch: Batch, key: Array) -> Array:
+    """(score - label)^2 / 2."""
+    del key
+    return 0.5 * (model(batch, train=True) - batch["label"]) ** 2
+
+
+def logistic(model: Any, batch: Batch, key: Array) -> Array:
+    """Cross-entropy of a 0/1 label with logit = score: log(1 + exp(-logit)) or log(1 + exp(logit))."""
+    del key
+    return optax.losses.sigmoid_binary_cross_entropy(model(batch, train=True), batch["label"])
+
+
+def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: float = 0.0) -> Array:
+    """Bayesian personalised ranking, -log sigmoid(s_pos - s_neg) (Rendle et al. 2009, equation 4), mean over negatives.
+
+    Negatives are uniform over all items and drawn anew for each example. One may be an item that the user has: at the
+    densities of real catalogues that is rare, and its gradient is a tie, not an error.
+    """
+    prepared = model.prepare(batch, train=True)
+    query = model.query(batch, prepared, train=True)
+    drawn = jax.random.randint(key, (len(batch["item"]), num_negatives), 0, model.num_items, jnp.int32)
+    if "mask" in batch:  # the negatives of a padded example must not move their rows
+        drawn = jnp.where(batch["mask"][:, None] > 0, drawn, PADDING)
+    items = model.item_vectors(
+        jnp.concatenate([batch["item"][:, None], drawn], axis=1), prepared
+    )  # [batch, 1 + negatives, dim]
+    scores = jnp.einsum("bd,bnd->bn", query, items)
+    loss = jnp.mean(jax.nn.softplus(scores[:, 1:] - scores[:, :1]), axis=1)
+    squares = jnp.sum(query**2, -1) + jnp.sum(items[:, 0] ** 2, -1) + jnp.mean(jnp.sum(items[:, 1:] ** 2, -1), 1)
+    return loss + 0.5 * l2 * squares
+
+
+def in_batch_softmax(model: Any, batch: Batch, key: Array, *, temperature: float = 1.0, l2: float = 0.0) -> Array:
+    """Softmax cross-entropy against the other positives of the batch, with the logQ correction (Yi et al. 2019, eq. 3 and 5).
+
+    An item stands in a batch as often as it is frequent, so log of its training frequency (the constant
+    `item_log_frequency`) is subtracted from its logit. Copies of an example's own item are not negatives.
+    """
+    del key
+    prepared = model.prepare(batch, train=True)
+    query = model.query(batch, prepared, train=True)
+    items = model.item_vectors(batch["item"], prepared)
+    logits = query @ items.T / temperature  # [batch, batch]
+    log_frequency = model.get_variable("constants", "item_log_frequency")
+    logits = logits - log_frequency.at[batch["item"]].get(mode="fill", fill_value=0)[None, :]
+    same = batch["item"][:, None] == batch["item"][None, :]
+    excluded = same & ~jnp.eye(len(same), dtype=bool)
+    if "mask" in batch:
+        excluded = excluded | ((batch["mask"][None, :] == 0) & ~jnp.eye(len(same), dtype=bool))
+    logits = jnp.where(excluded, -jnp.inf, logits)
+    loss = jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
+    return loss + 0.5 * l2 * (jnp.sum(query**2, -1) + jnp.sum(items**2, -1))
+
+
+def sampled_softmax(
+    model: Any,
+    batch: Batch,
+    key: Array,
+    *,
+    sampler: Callable,
+    correct: bool = True,
+    temperature: float = 1.0,
+    l2: float = 0.0,
+) -> Array:
+    """Softmax cross-entropy against items drawn once for the whole batch (see zoo.negatives), with the logQ correction.
+
+    Logits are s - log Q(item), Q the expected count of the item among the negatives; with `correct=False` plain s. Drawn
+    copies of an example's own item are not negatives.
+    """
+    prepared = model.prepare(batch, train=True)
+    query = model.query(batch, prepared, train=True)
+    drawn, log_q = sampler(key, model)
+    positives = model.item_vectors(batch["item"], prepared)
+    positive = jnp.sum(query * positives, -1) / temperature
+    negative = query @ model.item_vectors(drawn, prepared).T / temperature  # [batch, negatives]
+    if correct:
+        positive = positive - log_q(batch["item"])
+        negative = negative - log_q(drawn)[None, :]
+    negative = jnp.where(drawn[None, :] == batch["item"][:, None], -jnp.inf, negative)
+    loss = jax.nn.logsumexp(jnp.concatenate([positive[:, None], negative], 1), axis=1) - positive
+    return loss + 0.5 * l2 * (jnp.sum(query**2, -1) + jnp.sum(positives**2, -1))
+
+
+def full_softmax(model: Any, batch: Batch, key: Array, *, temperature: float = 1.0, l2: float = 0.0) -> Array:
+    """Softmax cross-entropy over all items: the reference for the sampled ones. The item table trains densely."""
+    del key
+    prepared = model.prepare(batch, train=True)
+    query = model.query(batch, prepared, train=True)
+    items = model.item_vectors(None, prepared)
+    logits = query @ items.T / temperature  # [batch, items]
+    item = jnp.minimum(
+        batch["item"], logits.shape[1] - 1
+    )  # a padded example has an id out of range; its loss is masked
+    positive = jnp.take_along_axis(logits, item[:, None], axis=1)[:, 0]
+    squares = jnp.sum(query**2, -1) + jnp.sum(items[item] ** 2, -1)
+    return jax.nn.logsumexp(logits, axis=1) - positive + 0.5 * l2 * squares

@@ -1,0 +1,160 @@
+"""Named pairs: optax for the dense weights, a row optimizer for the tables, and what is done to gradients before both."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from zoo import row_optimizers
+from zoo.embedding import RowGradient
+from zoo.row_optimizers import LearningRate, RowOptimizer, densely
+
+
+class Gradients(NamedTuple):
+    """All gradients of one step: of the mean loss over the batch's real examples."""
+
+    params: Any  # dense weights
+    rows: dict[str, list[RowGradient]]  # by table; one a table where duplicates are summed, else one a lookup
+    num_examples: Array  # float [], real examples in the (global) batch
+
+
+class Transform(NamedTuple):
+    """apply(gradients, tables) -> gradients. `linear`: duplicates need not be summed before it."""
+
+    apply: Callable[[Gradients, Mapping[str, Array]], Gradients]
+    linear: bool = False
+
+
+class Optimizer(NamedTuple):
+    """What updates a model. `by_table` names tables that have their own row optimizer."""
+
+    dense: optax.GradientTransformation
+    rows: RowOptimizer
+    by_table: Mapping[str, RowOptimizer] = {}
+    transforms: tuple[Transform, ...] = ()
+
+    def row_optimizer(self, table: str) -> RowOptimizer:
+        return self.by_table.get(table, self.rows)
+
+
+def sgd(learning_rate: LearningRate) -> Optimizer:
+    return Optimizer(optax.sgd(learning_rate), row_optimizers.sgd(learning_rate))
+
+
+def sgd_each_example(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
+    """SGD as matrix factorization states it: each example moves its rows by rate * (its own gradient - l2 * w)."""
+    return Optimizer(
+        optax.sgd(learning_rate),
+        row_optimizers.sgd(learning_rate),
+        transforms=(l2_each_lookup(l2), summed_over_examples()),
+    )
+
+
+def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-16) -> Optimizer:
+    """Adagrad with torch's start at 0.
+
+    optax's start at 0.1 (and its eps of 1e-7 under the root) would swamp the gradients of a mean over a large batch, which
+    are of the order of 1 / batch: no row would move.
+    """
+    dense = optax.adagrad(learning_rate, initial_accumulator, eps)
+    return Optimizer(dense, row_optimizers.adagrad(learning_rate, initial_accumulator, eps))
+
+
+def rowwise_adagrad(learning_rate: LearningRate) -> Optimizer:
+    """Row-wise Adagrad on the tables, Adagrad on the dense weights: the pair of DLRM."""
+    dense = optax.adagrad(learning_rate, initial_accumulator_value=0.0, eps=1e-16)
+    return Optimizer(dense, row_optimizers.rowwise_adagrad(learning_rate))
+
+
+def adam(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999) -> Optimizer:
+    """Lazy Adam on the tables (see row_optimizers), Adam on the dense weights."""
+    return Optimizer(optax.adam(learning_rate, b1, b2), row_optimizers.adam(learning_rate, b1, b2))
+
+
+def adamw(learning_rate: LearningRate, weight_decay: float = 1e-4) -> Optimizer:
+    """As `adam`, with decoupled weight decay: of touched rows, and of all dense weights."""
+    return Optimizer(
+        optax.adamw(learning_rate, weight_decay=weight_decay),
+        row_optimizers.adam(learning_rate, weight_decay=weight_decay),
+    )
+
+
+def dense_sgd(learning_rate: LearningRate) -> Optimizer:
+    return Optimizer(optax.sgd(learning_rate), densely(optax.sgd(learning_rate)))
+
+
+def dense_adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-16) -> Optimizer:
+    """As `adagrad`, with every row updated: the same result, at a cost that grows with the table."""
+    dense = optax.adagrad(learning_rate, initial_accumulator, eps)
+    return Optimizer(dense, densely(dense))
+
+
+def dense_adam(learning_rate: LearningRate) -> Optimizer:
+    """Adam that decays the moments of, and moves, every row each step, as optax and torch do."""
+    return Optimizer(optax.adam(learning_rate), densely(optax.adam(learning_rate)))
+
+
+def clip_by_global_norm(max_norm: float) -> Transform:
+    """Scale all gradients so that their joint norm, dense weights and summed rows together, is at most `max_norm`."""
+
+    def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
+        arrays = (gradients.params, [gradient.sums for table in gradients.rows.values() for gradient in table])
+        scale = jnp.minimum(1.0, max_norm / jnp.maximum(optax.global_norm(arrays), 1e-12))
+        return gradients._replace(
+            params=jax.tree.map(lambda g: g * scale, gradients.params),
+            rows=_each(gradients.rows, lambda table, g: g._replace(sums=g.sums * scale)),
+        )
+
+    return Transform(apply)
+
+
+def l2_touched_rows(strength: float) -> Transform:
+    """Add strength * w to the gradient of each row that the step touched, once however often it occurs."""
+
+    def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
+        def penalised(table, gradient):
+            return gradient._replace(sums=gradient.sums + strength * _values(tables[table], gradient))
+
+        return gradients._replace(rows=_each(gradients.rows, penalised))
+
+    return Transform(apply)
+
+
+def l2_each_lookup(strength: float) -> Transform:
+    """The L2 of matrix factorization by SGD: strength / 2 * |w|^2 in the loss of every example that looks w up.
+
+    A row that occurs c times in a batch of n examples gets strength * c / n * w.
+    """
+
+    def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
+        def penalised(table, gradient):
+            counts = 1.0 if gradient.counts is None else gradient.counts[:, None]
+            factor = strength / gradients.num_examples
+            return gradient._replace(sums=gradient.sums + factor * counts * _values(tables[table], gradient))
+
+        return gradients._replace(rows=_each(gradients.rows, penalised))
+
+    return Transform(apply, linear=True)
+
+
+def summed_over_examples() -> Transform:
+    """Gradients of the sum of the losses instead of their mean: the learning rate is then a rate of each example."""
+
+    def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
+        return gradients._replace(
+            params=jax.tree.map(lambda g: g * gradients.num_examples, gradients.params),
+            rows=_each(gradients.rows, lambda table, g: g._replace(sums=g.sums * gradients.num_examples)),
+        )
+
+    return Transform(apply, linear=True)
+
+
+def _each(rows: dict[str, list[RowGradient]], function) -> dict[str, list[RowGradient]]:
+    return {table: [function(table, gradient) for gradient in gradients] for table, gradients in rows.items()}
+
+
+def _values(table: Array, gradient: RowGradient) -> Array:
+    return table if gradient.ids is None else table.at[gradient.ids].get(mode="fill", fill_value=0)

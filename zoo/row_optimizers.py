@@ -1,0 +1,128 @@
+"""Optimizers that touch only the rows a batch looked up: pairs of pure functions, in optax's manner.
+
+    init(table) -> state
+    update(table, state, row_gradient, step) -> (table, state)
+
+`learning_rate` is a float, a traced scalar, or a schedule: step -> rate. By rows, SGD and Adagrad equal their dense forms
+exactly. Adam does not: a row that is not looked up keeps its moments and stays where it is ("lazy" Adam), while dense
+Adam decays the moments of every row and moves it each step. `densely` gives the dense form of any optax optimizer.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from zoo.embedding import RowGradient
+
+
+LearningRate = float | Array | Callable[[Array], Any]
+
+
+class RowOptimizer(NamedTuple):
+    """See the module's docstring. `linear`: updates for duplicates may be applied one by one instead of summed first."""
+
+    init: Callable[[Array], Any]
+    update: Callable[[Array, Any, RowGradient, Array], tuple[Array, Any]]
+    linear: bool = False
+
+
+def sgd(learning_rate: LearningRate) -> RowOptimizer:
+    """w <- w - rate * g."""
+
+    def update(table, state, gradient, step):
+        change = -_rate(learning_rate, step) * gradient.sums
+        return table.at[_rows(gradient)].add(change, mode="drop"), state
+
+    return RowOptimizer(lambda table: (), update, linear=True)
+
+
+def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.1, eps: float = 1e-7) -> RowOptimizer:
+    """G <- G + g^2; w <- w - rate * g / sqrt(G + eps) (Duchi et al. 2011).
+
+    The accumulator starts at 0.1 as in optax; torch starts at 0, libffm at 1.
+    """
+
+    def init(table):
+        return jnp.full_like(table, initial_accumulator)
+
+    def update(table, accumulator, gradient, step):
+        rows = _rows(gradient)
+        total = accumulator.at[rows].get(mode="fill", fill_value=0) + gradient.sums**2
+        change = -_rate(learning_rate, step) * gradient.sums * jnp.where(total > 0, 1 / jnp.sqrt(total + eps), 0.0)
+        return table.at[rows].add(change, mode="drop"), accumulator.at[rows].set(total, mode="drop")
+
+    return RowOptimizer(init, update)
+
+
+def rowwise_adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-10) -> RowOptimizer:
+    """One accumulator a row: G_r <- G_r + mean_d g_rd^2; w_r <- w_r - rate * g_r / (sqrt(G_r) + eps).
+
+    The optimizer of DLRM, as in FBGEMM's exact row-wise Adagrad: duplicates are summed first. Its state is 1/dim of the table.
+    """
+
+    def init(table):
+        return jnp.full(table.shape[0], initial_accumulator, table.dtype)
+
+    def update(table, accumulator, gradient, step):
+        rows = _rows(gradient)
+        total = accumulator.at[rows].get(mode="fill", fill_value=0) + jnp.mean(gradient.sums**2, axis=-1)
+        change = -_rate(learning_rate, step) * gradient.sums / (jnp.sqrt(total) + eps)[:, None]
+        return table.at[rows].add(change, mode="drop"), accumulator.at[rows].set(total, mode="drop")
+
+    return RowOptimizer(init, update)
+
+
+def adam(
+    learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+) -> RowOptimizer:
+    """Lazy Adam: Kingma and Ba's rule on the rows looked up, bias corrected by the global step.
+
+    `weight_decay` is decoupled (AdamW) and, like the moments, acts on touched rows only.
+    """
+
+    def init(table):
+        return jnp.zeros_like(table), jnp.zeros_like(table)
+
+    def update(table, state, gradient, step):
+        mean, square = state
+        rows = _rows(gradient)
+        mean_rows = b1 * mean.at[rows].get(mode="fill", fill_value=0) + (1 - b1) * gradient.sums
+        square_rows = b2 * square.at[rows].get(mode="fill", fill_value=0) + (1 - b2) * gradient.sums**2
+        count = (step + 1).astype(jnp.float32)
+        direction = (mean_rows / (1 - b1**count)) / (jnp.sqrt(square_rows / (1 - b2**count)) + eps)
+        if weight_decay:
+            direction = direction + weight_decay * table.at[rows].get(mode="fill", fill_value=0)
+        table = table.at[rows].add(-_rate(learning_rate, step) * direction, mode="drop")
+        return table, (mean.at[rows].set(mean_rows, mode="drop"), square.at[rows].set(square_rows, mode="drop"))
+
+    return RowOptimizer(init, update)
+
+
+def densely(optimizer: optax.GradientTransformation) -> RowOptimizer:
+    """Train a table as optax would: the rows scattered into a gradient of the table's size, every row updated.
+
+    The only way that a table trains densely. It costs O(num_rows * dim) a step; for a small table that may be the faster way.
+    """
+
+    def update(table, state, gradient, step):
+        del step  # optax counts by itself
+        dense = gradient.sums
+        if gradient.ids is not None:
+            dense = jnp.zeros_like(table).at[gradient.ids].add(gradient.sums, mode="drop")
+        updates, state = optimizer.update(dense, state, table)
+        return optax.apply_updates(table, updates), state
+
+    return RowOptimizer(optimizer.init, update)
+
+
+def _rate(learning_rate: LearningRate, step: Array) -> Any:
+    return learning_rate(step) if callable(learning_rate) else learning_rate
+
+
+def _rows(gradient: RowGradient) -> Array:
+    if gradient.ids is None:
+        raise ValueError("a table looked up whole has a dense gradient: give it row_optimizers.densely(...)")
+    return gradient.ids

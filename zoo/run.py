@@ -1,0 +1,290 @@
+"""fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zoo import checkpoint, records, train_step, workdir
+from zoo.data.interactions import Interactions
+from zoo.data.splits import Split
+from zoo.errors import InputError
+from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
+from zoo.types import TrainState
+
+
+CHUNK_EXAMPLES = 2**17  # examples a compiled call: about a second of work, so that progress moves and Ctrl-C is heard
+CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is: its recipe, its data, and the names that its record and its folder carry."""
+
+    recipe: Recipe
+    interactions: Interactions
+    names: Mapping[
+        str, Any
+    ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job
+    seed: int
+    validate: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job made concrete: split, examples, model, optimizer, and the state before the first step."""
+
+    split: Split
+    examples: Examples
+    model: Any
+    optimizer: Any
+    initial: Any  # () -> TrainState
+    repeats_merged: int
+
+
+def prepare(job: Job) -> Prepared:
+    """Split the data, make examples and build the model; nothing is trained and no table allocated."""
+    recipe = job.recipe
+    for name, least in (("epochs", 0 if recipe.solve else 1), ("batch_size", 1), ("patience", 1)):
+        if getattr(recipe, name) < least:
+            raise InputError(f"{name} is {getattr(recipe, name)}: it must be at least {least}")
+    if not recipe.learning_rate > 0:
+        raise InputError(f"learning_rate is {recipe.learning_rate}: it must be above 0")
+    interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
+    split = recipe.split(interactions, recipe.split_seed)
+    if job.validate and split.valid is not None:
+        split = Split(split.train, split.valid)
+    elif job.validate:
+        split = (recipe.validation or recipe.split)(split.train, recipe.split_seed + 1)
+    examples = recipe.examples(split)
+    model = recipe.model(examples.spec)
+    if getattr(model, "embedding_dim", 1) < 1:
+        raise InputError(f"embedding_dim is {model.embedding_dim}: it must be at least 1")
+    key = jax.random.key(job.seed)
+    if recipe.solve is not None:
+
+        def solved():
+            return TrainState(jnp.zeros((), jnp.int32), recipe.solve(split), {}, {}, (), {}, key)
+
+        return Prepared(split, examples, model, None, solved, repeats)
+    total_steps = recipe.epochs * steps_per_epoch(examples, recipe)
+    rate = recipe.schedule(recipe.learning_rate, total_steps) if recipe.schedule else recipe.learning_rate
+    optimizer = recipe.optimizer(rate)
+    batch = {
+        name: jax.ShapeDtypeStruct((recipe.batch_size, *c.shape[1:]), c.dtype) for name, c in examples.train.items()
+    }
+    batch["mask"] = jax.ShapeDtypeStruct((recipe.batch_size,), jnp.float32)
+
+    def initial():
+        return train_step.init_state(model, recipe.objective, optimizer, batch, key, examples.constants)
+
+    return Prepared(split, examples, model, optimizer, initial, repeats)
+
+
+def fit(
+    job: Job,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> tuple[dict, Prepared, TrainState]:
+    """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
+
+    With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and metrics,
+    bit for bit on CPU; a finished run is read back. Without it a folder that holds a run is refused unless `overwrite`.
+    """
+    recipe = job.recipe
+    prepared = prepare(job)
+    identity = {**job.names, "seed": job.seed, "validate": job.validate, "settings": describe(recipe)}
+    workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite)
+    manager = checkpoint.open_folder(folder / "checkpoints")
+    like = jax.eval_shape(prepared.initial)
+    restored = checkpoint.restore(manager, like, folder / "checkpoints")
+    if restored is None:
+        state, best, progress = prepared.initial(), None, new_progress()
+    else:
+        state, best, progress = restored
+    if not progress["finished"] and recipe.solve is None:
+        state, best, progress = _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds)
+    final = state if best is None else best
+    if (folder / "record.json").exists() and progress["finished"]:
+        return workdir.read_json(folder / "record.json", "record"), prepared, final
+    record = _record(job, prepared, final, progress)
+    progress = progress | {"finished": True, "saves": progress["saves"] + 1}
+    checkpoint.save(manager, state, best, progress)
+    records.write_json(folder / "record.json", record)
+    return record, prepared, final
+
+
+def new_progress() -> dict[str, Any]:
+    """Where a loop stands before its first step; all of it is saved with the state."""
+    return {
+        "epoch": 0,
+        "chunk": 0,
+        "loss_sum": 0.0,
+        "num_examples": 0.0,
+        "history": [],  # an entry an epoch: loss, and with --validate the metrics
+        "best": None,  # value and epoch of the best metric
+        "stale": 0,  # epochs since then
+        "steps": 0,
+        "seconds": 0.0,
+        "compile_seconds": 0.0,
+        "saves": 0,
+        "finished": False,
+    }
+
+
+def _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds):
+    recipe, examples = job.recipe, prepared.examples
+    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
+    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
+    step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer)
+    scan = train_step.scan_steps(step)
+    compiled: dict[int, Any] = {}
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    saved_at = time.monotonic()
+    with _progress_bar(quiet) as bar:
+        task = bar.add_task(
+            job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
+        )
+        while progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
+            order = epoch_order(examples, recipe, job.seed, progress["epoch"])
+            for start, stop in bounds[progress["chunk"] :]:
+                chunk = jnp.asarray(order[start:stop])
+                began = time.perf_counter()
+                if len(chunk) not in compiled:
+                    compiled[len(chunk)] = scan.lower(state, constants, columns, chunk).compile()
+                    progress["compile_seconds"] += time.perf_counter() - began
+                    began = time.perf_counter()
+                state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
+                _advance(progress, fetch(metrics), len(chunk), time.perf_counter() - began, recipe)
+                bar.update(task, completed=progress["epoch"] * len(bounds) + progress["chunk"], note=_note(progress))
+                if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < len(bounds):
+                    _save(manager, state, best, progress)
+                    saved_at = time.monotonic()
+            entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
+            if job.validate:
+                entry |= recipe.evaluate(prepared.model, state, examples, prepared.split)
+                best = _keep_best(recipe.metric, entry, state, best, progress)
+            progress["history"].append(entry)
+            progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
+            if time.monotonic() - saved_at > checkpoint_seconds:
+                _save(manager, state, best, progress)
+                saved_at = time.monotonic()
+    return state, best, progress
+
+
+def _advance(progress: dict, metrics: Mapping[str, np.ndarray], steps: int, seconds: float, recipe: Recipe) -> None:
+    if metrics["overflow"].any():
+        raise InputError("a step touched more rows of a table than its distinct_rows allows: raise it, or leave it out")
+    loss_sum = float(metrics["loss_sum"].sum(dtype=np.float64))
+    if not np.isfinite(loss_sum):
+        raise InputError(
+            f"training diverged in epoch {progress['epoch'] + 1}: the loss is {loss_sum}; lower the learning rate,"
+            f" now {recipe.learning_rate}"
+        )
+    progress["chunk"] += 1
+    progress["loss_sum"] += loss_sum
+    progress["num_examples"] += float(metrics["num_examples"].sum(dtype=np.float64))
+    progress["steps"] += steps
+    progress["seconds"] += seconds
+
+
+def _keep_best(metric: str, entry: Mapping[str, float], state: TrainState, best: TrainState | None, progress: dict):
+    value, record = entry[metric], progress["best"]
+    better = record is None or (value < record["value"] if metric in LOWER_IS_BETTER else value > record["value"])
+    progress["stale"] = 0 if better else progress["stale"] + 1
+    if not better:
+        return best
+    progress["best"] = {"metric": metric, "value": value, "epoch": entry["epoch"]}
+    return jax.tree.map(jnp.copy, state)  # the state itself is donated to the next chunk
+
+
+def _save(manager, state, best, progress) -> None:
+    progress["saves"] += 1
+    checkpoint.save(manager, state, best, progress)
+
+
+def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a finished run (DESIGN.md section 8); the held-out part is looked at here, once."""
+    recipe, seen = job.recipe, len(next(iter(prepared.examples.train.values()))) * len(progress["history"])
+    began = time.perf_counter()
+    metrics = recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
+    seconds = time.perf_counter() - began
+    names = {name: job.names[name] for name in ("model", "recipe", "data", "data_sha256", "split")}
+    return names | {
+        "objective": describe(recipe.objective),
+        "seed": job.seed,
+        "metrics": {"valid" if job.validate else "test": metrics},
+        "baselines": recipe.baselines(prepared.split),
+        "training": {
+            "steps": progress["steps"],
+            "epochs": len(progress["history"]),
+            "seconds": progress["seconds"],
+            "compile_seconds": progress["compile_seconds"],
+            "examples_per_second": seen / progress["seconds"] if progress["seconds"] else None,
+            "best": progress["best"],
+            "history": progress["history"],
+        },
+        "evaluation": {"seconds": seconds},
+        "sizes": {
+            "users": prepared.split.train.num_users,
+            "items": prepared.split.train.num_items,
+            "train": len(prepared.split.train),
+            "held_out": len(prepared.split.test),
+            "repeats_merged": prepared.repeats_merged,
+        },
+        "settings": describe(recipe),
+        "environment": records.environment(jax.devices()[0].device_kind),
+        "command": records.command(),
+    }
+
+
+def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
+    return -(-len(next(iter(examples.train.values()))) // recipe.batch_size)
+
+
+def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
+    """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
+    count, steps = len(next(iter(examples.train.values()))), steps_per_epoch(examples, recipe)
+    order = np.full(steps * recipe.batch_size, -1, np.int32)
+    order[:count] = np.random.default_rng((seed, epoch)).permutation(count)
+    return order.reshape(steps, recipe.batch_size)
+
+
+def chunk_bounds(steps: int, batch_size: int) -> list[tuple[int, int]]:
+    """Chunks of equal length and one shorter last: at most two shapes to compile, the same wherever a run resumes."""
+    length = min(steps, max(1, CHUNK_EXAMPLES // batch_size))
+    length = -(-steps // -(-steps // length))  # as even as can be
+    return [(start, min(start + length, steps)) for start in range(0, steps, length)]
+
+
+def fetch(metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The one place where the host reads from the device during training: once a chunk."""
+    return jax.device_get(metrics)
+
+
+def _progress_bar(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        disable=quiet,
+    )
+
+
+def _note(progress: Mapping[str, Any]) -> str:
+    loss = progress["loss_sum"] / max(progress["num_examples"], 1.0)
+    rate = progress["num_examples"] / max(progress["seconds"], 1e-9) if progress["epoch"] == 0 else None
+    note = f"epoch {progress['epoch'] + 1}  loss {loss:.4f}" + (f"  {rate:,.0f} examples/s" if rate else "")
+    return note + (f"  best {progress['best']['metric']} {progress['best']['value']:.4f}" if progress["best"] else "")

@@ -1,0 +1,220 @@
+"""The one train step of the whole zoo: state in, state out.
+
+    step(state, batch, constants) -> (state, metrics)
+    scan_steps(step)(state, constants, columns, order[k, batch]) -> (state, metrics[k])
+
+`metrics` holds sums and counts (loss_sum, num_examples), which the host adds up and divides once.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from zoo import embedding, parallel
+from zoo.errors import InputError
+from zoo.memory import available_bytes, readable
+from zoo.optimizers import Gradients, Optimizer
+from zoo.types import PADDING, Batch, Objective, TrainState
+
+
+Step = Callable[[TrainState, Batch, Any], tuple[TrainState, dict[str, Array]]]
+
+
+def init_state(
+    model: Any,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch: Mapping[str, Any],
+    key: Array,
+    constants: Mapping[str, Any] | None = None,
+) -> TrainState:
+    """The state before the first step. `batch` may be shapes only (jax.ShapeDtypeStruct).
+
+    Raises InputError if tables, weights and optimizer state together do not fit the device's memory, before anything is
+    allocated, and ValueError for a table that the objective never looks up.
+    """
+    constants = constants or {}
+    init_key, step_key = jax.random.split(key)
+
+    def create(key, batch, constants):
+        variables = _init_variables(model, objective, key, batch, constants)
+        tables = embedding.from_collection(variables.pop("tables", {}))
+        params = variables.pop("params", {})
+        row_state = {
+            name: {"slot": jnp.zeros(table.shape[0], jnp.int32), "rule": optimizer.row_optimizer(name).init(table)}
+            for name, table in tables.items()
+        }
+        hidden = ("lookups", "perturbations", "constants", "intermediates")
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            tables=tables,
+            model_state={name: value for name, value in variables.items() if name not in hidden},
+            opt_state=optimizer.dense.init(params),
+            row_state=row_state,
+            key=step_key,
+        )
+
+    shapes = jax.eval_shape(create, init_key, batch, constants)
+    lookups = _shapes_of(model, objective, batch, constants).get("lookups", {})
+    embedding.check_lookups(shapes.tables, {"/".join(path) for path in _table_paths(lookups)})
+    _check_memory(shapes)
+    batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+    return jax.jit(create)(init_key, batch, constants)
+
+
+def make_train_step(
+    model: Any, objective: Objective, optimizer: Optimizer, wrap: Callable[[Callable], Callable] = parallel.jit
+) -> Step:
+    """The compiled training step of any model: one scope, one backward pass, one update a table."""
+    return wrap(partial(core_step, model, objective, optimizer))
+
+
+def core_step(
+    model: Any,
+    objective: Objective,
+    optimizer: Optimizer,
+    state: TrainState,
+    batch: Batch,
+    constants: Mapping[str, Any] | None = None,
+) -> tuple[TrainState, dict[str, Array]]:
+    """One training step, uncompiled; see make_train_step."""
+    constants = constants or {}
+    key = jax.random.fold_in(state.key, state.step)
+    draw_key, dropout_key = jax.random.split(key)
+    mask = batch.get("mask")
+    shapes = _shapes_of(model, objective, batch, constants)
+    perturbations = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes.get("perturbations", {}))
+
+    def mean_loss(params, perturbations):
+        variables = {
+            "params": params,
+            "tables": embedding.to_collection(state.tables),
+            "perturbations": perturbations,
+            "constants": constants,
+            **state.model_state,
+        }
+        losses, changed = model.apply(
+            variables,
+            batch,
+            draw_key,
+            method=objective,
+            rngs={"dropout": dropout_key},
+            mutable=["lookups", *state.model_state],
+        )
+        real = jnp.ones_like(losses) if mask is None else mask
+        weighted = losses * real * batch["weight"] if "weight" in batch else losses * real
+        num_examples = jnp.sum(real)
+        # An empty batch has loss 0, not NaN.
+        return jnp.sum(weighted) / jnp.maximum(num_examples, 1.0), (jnp.sum(weighted), num_examples, changed)
+
+    gradient_of = jax.value_and_grad(mean_loss, (0, 1), has_aux=True)
+    (_, (loss_sum, num_examples, changed)), (dense, perturbed) = gradient_of(state.params, perturbations)
+    lookups = embedding.lookups_by_table(changed.pop("lookups", {}), perturbed)
+    tables, row_state, dense, overflow = _update_tables(optimizer, state, lookups, dense, num_examples)
+    updates, opt_state = optimizer.dense.update(dense, state.opt_state, state.params)
+    new_state = state.replace(
+        step=state.step + 1,
+        params=jax.tree.map(lambda p, u: p + u, state.params, updates),
+        tables=tables,
+        model_state=changed,
+        opt_state=opt_state,
+        row_state=row_state,
+    )
+    return new_state, {"loss_sum": loss_sum, "num_examples": num_examples, "overflow": overflow}
+
+
+def scan_steps(step: Step, take: Callable[[Mapping[str, Array], Array], Batch] | None = None) -> Callable:
+    """Many steps in one compiled call: (state, constants, columns, order[k, batch]) -> (state, metrics[k]).
+
+    `columns` are the examples, on the device; `order` holds positions in them, -1 for padding. The state is donated.
+    """
+    take = take or take_rows
+
+    @partial(jax.jit, donate_argnums=0)
+    def run(state, constants, columns, order):
+        return jax.lax.scan(lambda state, index: step(state, take(columns, index), constants), state, order)
+
+    return run
+
+
+def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
+    """The batch at positions `index` int32 [batch]; -1 is padding: mask 0, ids PADDING, numbers 0."""
+    batch = {}
+    for name, column in columns.items():
+        fill = PADDING if jnp.issubdtype(column.dtype, jnp.integer) else 0
+        beyond = jnp.where(index < 0, column.shape[0], index)
+        batch[name] = column.at[beyond].get(mode="fill", fill_value=fill)
+    batch["mask"] = (index >= 0).astype(jnp.float32)
+    return batch
+
+
+def _update_tables(optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array):
+    """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left in."""
+    separate = all(transform.linear for transform in optimizer.transforms)
+    rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
+    for table, found in lookups.items():
+        plain = all(set(lookup) <= {"ids", "distinct_rows"} for lookup, _ in found)
+        if separate and plain and optimizer.row_optimizer(table).linear:
+            rows[table] = embedding.separate_gradients(found)
+            continue
+        summed, slots[table], overflow = embedding.summed_gradient(
+            found, state.tables[table].shape[0], state.row_state[table]["slot"]
+        )
+        rows[table] = [summed]
+        overflows.append(overflow)
+    gradients = Gradients(dense, rows, jnp.maximum(num_examples, 1.0))
+    for transform in optimizer.transforms:
+        gradients = transform.apply(gradients, state.tables)
+    tables, row_state = dict(state.tables), dict(state.row_state)
+    for table, parts in gradients.rows.items():
+        rule_state = row_state[table]["rule"]
+        for gradient in parts:
+            tables[table], rule_state = optimizer.row_optimizer(table).update(
+                tables[table], rule_state, gradient, state.step
+            )
+        row_state[table] = {"slot": slots.get(table, row_state[table]["slot"]), "rule": rule_state}
+    return tables, row_state, gradients.params, jnp.any(jnp.stack(overflows))
+
+
+def _init_variables(model: Any, objective: Objective, key: Array, batch: Batch, constants: Mapping[str, Any]) -> dict:
+    def bound(module, batch, key, constants):
+        for name, value in constants.items():
+            module.put_variable("constants", name, value)
+        return objective(module, batch, key)
+
+    params_key, dropout_key, draw_key = jax.random.split(key, 3)
+    return dict(model.init({"params": params_key, "dropout": dropout_key}, batch, draw_key, constants, method=bound))
+
+
+def _shapes_of(model: Any, objective: Objective, batch: Batch, constants: Mapping[str, Any]) -> dict:
+    """Shapes of everything the objective creates: parameters, tables, lookups, perturbations."""
+    shape = partial(jax.tree.map, lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype))
+    return jax.eval_shape(
+        partial(_init_variables, model, objective), jax.random.key(0), shape(dict(batch)), shape(dict(constants))
+    )
+
+
+def _table_paths(lookups: Mapping) -> set[tuple]:
+    return {path[:-2] for path in embedding.traverse_util.flatten_dict(dict(lookups))}
+
+
+def _check_memory(state: TrainState) -> None:
+    sizes = {name: table.size * table.dtype.itemsize for name, table in state.tables.items()}
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if leaf.dtype != state.key.dtype)
+    available = available_bytes()
+    if available is not None and total > available:
+        largest = max(sizes, key=sizes.get) if sizes else ""
+        shape = (
+            f", of them {readable(sizes[largest])} for table {largest!r} of {state.tables[largest].shape}"
+            if sizes
+            else ""
+        )
+        raise InputError(
+            f"the model's state takes {readable(total)}{shape}, but {readable(available)} are free on this device: "
+            "take a smaller embedding_dim or an optimizer with less state, such as rowwise_adagrad"
+        )

@@ -1,0 +1,85 @@
+"""The values that travel through the zoo: batches, what the data decides, the state of training, what a model answers.
+
+Axis words used in every signature: batch, items, users, length, fields, dim, negatives, k, edges.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import struct
+from jax import Array
+
+
+# A batch is a mapping of arrays that share a leading axis "batch". Its keys are a closed vocabulary:
+#   user, item          int32 [batch]     row numbers
+#   label               float32 [batch]   a rating, a click, a class
+#   mask                float32 [batch]   1 for an example, 0 for padding
+#   weight              float32 [batch]   importance of an example in the loss; absent means 1
+# Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
+Batch = Mapping[str, Array]
+BATCH_KEYS = ("user", "item", "label", "mask", "weight")
+
+# An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a row.
+PADDING = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the data decides about a model. Hashable, so that it can be a static argument."""
+
+    num_users: int = 0
+    num_items: int = 0
+    rating_mean: float = 0.0  # of the training ratings
+    rating_range: tuple[float, float] | None = None  # lowest and highest training rating
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that training changes, and so everything that a checkpoint keeps.
+
+    Constants (a graph, the frequency of items) are a separate argument of the step: they are neither donated nor saved but
+    rebuilt from the data.
+    """
+
+    step: Array  # int32 [], steps done
+    params: Any  # dense weights, updated by optax
+    tables: dict[str, Array]  # embedding tables float32 [rows, dim] by module path, updated by rows
+    model_state: Any  # batch statistics, recurrent carry
+    opt_state: Any  # optax's state for params
+    row_state: dict[str, Any]  # the row optimizers' state by table
+    key: Array  # jax.random key; the draws of a step come from fold_in(key, step)
+
+
+class Cost(NamedTuple):
+    """What one training step must at least move and compute, by hand count."""
+
+    bytes: float  # read and written, each row and weight once a use
+    flops: float  # a multiply-add counts two
+
+
+class Retriever(Protocol):
+    """A model whose score is a dot product: query vector . item vector (MF, NGCF, GRU4Rec, Caser, YouTube candidates)."""
+
+    num_items: int
+
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> Any:
+        """Work done once a step or evaluation, such as a graph propagation; () where there is none."""
+
+    def query(self, batch: Batch, prepared: Any, *, train: bool = False) -> Array:
+        """Query vectors, float [batch, dim]."""
+
+    def item_vectors(self, ids: Array | None, prepared: Any) -> Array:
+        """Item vectors, float [*ids, dim]; `ids=None` means all items, [items, dim]."""
+
+
+class Scorer(Protocol):
+    """A model that gives one number an example (rating MF, FM, FFM, DeepFM, YouTube ranking)."""
+
+    def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        """Scores, float [batch]: a rating, or a logit."""
+
+
+# Per-example losses of a bound linen model. The train step runs it once a step as model.apply(..., method=objective), so
+# that all lookups of a step share one scope; a second apply inside it would mix them up.
+Objective = Callable[[Any, Batch, jax.Array], Array]

@@ -1,0 +1,90 @@
+"""The folder of a run.
+
+DIR/run.json           what the run is: names, settings, seed; a folder serves one run only
+DIR/interactions.npz   the data as row numbers with their raw ids, so that DIR alone can recommend
+DIR/checkpoints/       state and progress, the latest two
+DIR/record.json        what was found, written at the end
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo import records
+from zoo.data.interactions import Interactions
+from zoo.errors import InputError
+
+
+_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part")
+
+
+def claim(
+    folder: Path, identity: Mapping[str, Any], interactions: Interactions, *, resume: bool, overwrite: bool
+) -> None:
+    """Make the folder this run's own, or refuse: another run's folder, or a run that was not asked to be resumed."""
+    path = folder / "run.json"
+    if path.exists() and not overwrite:
+        if not resume:
+            raise InputError(
+                f"{folder} holds a run already: add --resume to go on with it, --overwrite to replace it, or another --workdir"
+            )
+        held = read_json(path, "run")
+        # The request says the same as the rest, in the user's words: `load` needs it, the comparison does not.
+        differing = [name for name in identity if name != "request" and held.get(name) != identity[name]]
+        if differing:
+            name = differing[0]
+            old, new = _first_difference(held.get(name), identity[name], name)
+            raise InputError(
+                f"{folder} holds another run: its {old}, now {new}; choose another --workdir, or --overwrite to replace it"
+            )
+        return
+    if folder.exists() and not path.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds files that are no run: choose another --workdir")
+    _clear(folder)
+    save_interactions(folder / "interactions.npz", interactions)
+    records.write_json(path, identity)
+
+
+def _first_difference(old: Any, new: Any, name: str) -> tuple[str, str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in new:
+            if old.get(key) != new[key]:
+                return _first_difference(old.get(key), new[key], f"{name}.{key}")
+    return f"{name} is {old!r}", f"{new!r}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run's files, and only those."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for name in ("record.json", "interactions.npz", "run.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def save_interactions(path: Path, interactions: Interactions) -> None:
+    columns = {name: getattr(interactions, name) for name in _COLUMNS if getattr(interactions, name) is not None}
+    np.savez(path, **columns)
+
+
+def load_interactions(path: Path) -> Interactions:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Interactions(**{name: file[name] if name in file else None for name in _COLUMNS})
+    except FileNotFoundError:
+        raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None
+    except Exception as error:  # zipfile, zlib and numpy each have their own
+        raise InputError(f"damaged file {path} ({type(error).__name__}): train again into a new folder") from None
+
+
+def read_json(path: Path, what: str) -> dict:
+    """A JSON file of a run's folder; InputError names it if it is absent or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no {what} at {path}: is {path.parent} the folder of a run?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"damaged {what} {path}: not readable as JSON; train again into a new folder") from None
