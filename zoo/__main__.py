@@ -7,7 +7,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         options.run(options)
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -205,7 +205,7 @@ def _request(options: argparse.Namespace) -> Any:
     )
 
 
-def _print_record(record: dict, folder: Path) -> None:
+def _print_record(record: Mapping[str, Any], folder: Path) -> None:
     from rich.table import Table
 
     (part, metrics), training = next(iter(record["metrics"].items())), record["training"]
@@ -218,7 +218,8 @@ def _print_record(record: dict, folder: Path) -> None:
     console.print(table)
     if training["seconds"]:
         console.print(
-            f"{training['epochs']} epochs in {training['seconds']:.1f} s ({training['examples_per_second']:,.0f} examples/s),"
+            f"{training['epochs']} epochs in {training['seconds']:.1f} s"
+            f" ({training['examples_per_second']:,.0f} examples/s),"
             f" compiling {training['compile_seconds']:.1f} s, evaluating {record['evaluation']['seconds']:.1f} s"
         )
     console.print(f"record: {folder / 'record.json'}", soft_wrap=True)

@@ -33,8 +33,8 @@ class Run:
     def recommend(self, users: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each user, best first: raw item ids [users, k] and scores float32 [users, k].
 
-        `users` are raw ids. Items the user has, in training or held out, are left out. Where fewer than k are left the list
-        is filled with score -inf and an id that means nothing. InputError for an id that the data does not have.
+        `users` are raw ids. Items the user has, in training or held out, are left out. Where fewer than k are left the
+        list is filled with score -inf and an id that means nothing. InputError for an id that the data does not have.
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
@@ -102,9 +102,10 @@ def load(folder: str | Path) -> Run:
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
     interactions = workdir.load_interactions(folder / "interactions.npz")
-    request = names.Request(
-        **{**held["request"], "split": held["split"] if held["split"] != "recipe" else None, "data": held["data"]}
-    )
+    asked: dict[str, Any] = held["request"] | {"data": held["data"]}
+    if held["split"] != "recipe":
+        asked["split"] = held["split"]  # the data set's own, should the user have named none
+    request = names.Request(**asked)
     job = names.job(request, interactions)
     prepared = prepare(job)
     checkpoints = folder / "checkpoints"

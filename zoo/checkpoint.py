@@ -1,7 +1,7 @@
 """Checkpoints by orbax: the state, the best state so far, and where the loop stands, in one atomic step folder.
 
-A checkpoint is complete or absent, so a run killed at any moment resumes from the last complete one. Each array's CRC-32 is
-kept beside it: a damaged file is found when it is read, not by odd results later.
+A checkpoint is complete or absent, so a run killed at any moment resumes from the last complete one. Each array's
+CRC-32 is kept beside it: a damaged file is found when it is read, not by odd results later.
 """
 
 import logging
@@ -36,7 +36,7 @@ def save(manager: Manager, state: TrainState, best: TrainState | None, progress:
     """Write one checkpoint, numbered by progress["saves"]."""
     states = {"state": state} | ({} if best is None else {"best": best})
     checks = {name: checksums(value) for name, value in states.items()}
-    items = {name: ocp.args.StandardSave(value) for name, value in states.items()}
+    items: dict[str, Any] = {name: ocp.args.StandardSave(value) for name, value in states.items()}
     items["progress"] = ocp.args.JsonSave({"progress": dict(progress), "crc32": checks})
     manager.save(int(progress["saves"]), args=ocp.args.Composite(**items), force=True)
 
@@ -49,22 +49,24 @@ def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainStat
     step = manager.latest_step()
     if step is None:
         return None
+    reason = "an array differs from its checksum"
     try:
-        saved = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
-        names = list(saved["crc32"])
-        items = {name: ocp.args.StandardRestore(like) for name in names}
-        states = dict(manager.restore(step, args=ocp.args.Composite(**items)).items())
-        intact = all(checksums(states[name]) == saved["crc32"][name] for name in names)
-        reason = "an array differs from its checksum"
+        states, saved = _read(manager, step, like)
+        if all(checksums(state) == saved["crc32"][name] for name, state in states.items()):
+            return states["state"], states.get("best"), saved["progress"]
     except Exception as error:  # orbax, tensorstore and json each raise their own kinds for a damaged file
         # The reads that failed beside the first one would each be logged when they are collected.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        intact, reason = False, f"it cannot be read back ({type(error).__name__})"
-    if not intact:
-        others = [other for other in manager.all_steps() if other != step]
-        remedy = "delete it to resume from the one before" if others else "delete it to start again"
-        raise InputError(f"damaged checkpoint {folder / str(step)}: {reason}; {remedy}")
-    return states["state"], states.get("best"), saved["progress"]
+        reason = f"it cannot be read back ({type(error).__name__})"
+    others = [other for other in manager.all_steps() if other != step]
+    remedy = "delete it to resume from the one before" if others else "delete it to start again"
+    raise InputError(f"damaged checkpoint {folder / str(step)}: {reason}; {remedy}")
+
+
+def _read(manager: Manager, step: int, like: TrainState) -> tuple[dict[str, TrainState], dict[str, Any]]:
+    saved = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+    items: dict[str, Any] = {name: ocp.args.StandardRestore(like) for name in saved["crc32"]}
+    return dict(manager.restore(step, args=ocp.args.Composite(**items)).items()), saved
 
 
 def checksums(state: TrainState) -> list[int]:

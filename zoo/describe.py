@@ -27,9 +27,10 @@ def describe(job: Job, cost: Callable) -> dict[str, str]:
     }
     if recipe.solve is None:
         moved = cost(prepared.model, spec, recipe.batch_size)
+        steps = steps_per_epoch(prepared.examples, recipe)
         sizes |= {
-            "examples": f"{len(next(iter(prepared.examples.train.values()))):,}",
-            "steps an epoch": f"{steps_per_epoch(prepared.examples, recipe):,} of {recipe.batch_size:,} examples, {recipe.epochs} epochs",
+            "examples": f"{prepared.examples.num_train:,}",
+            "steps an epoch": f"{steps:,} of {recipe.batch_size:,} examples, {recipe.epochs} epochs",
             "bytes a step": readable(moved.bytes),
             "operations a step": f"{moved.flops / 1e6:,.1f} million",
         }

@@ -1,14 +1,15 @@
 """Embedding tables whose lookups yield row gradients.
 
 A recommender's batch touches a few thousand rows of millions. `Embed` therefore keeps its table outside the
-differentiated parameters: it records the ids of each lookup and adds a zero perturbation to the gathered rows, so that the
-gradient with respect to that perturbation IS the gradient of the rows. No array of the table's size enters `jax.grad`.
+differentiated parameters: it records the ids of each lookup and adds a zero perturbation to the gathered rows, so that
+the gradient with respect to that perturbation IS the gradient of the rows. No array of the table's size enters
+`jax.grad`.
 
-The tables live in the linen collection "tables", the recorded ids in "lookups", the perturbations in "perturbations"; in
-all three an entry sits under the module's path, and a counter names the first, second, ... lookup of one table.
+The tables live in the linen collection "tables", the recorded ids in "lookups", the perturbations in "perturbations";
+in all three an entry sits under the module's path, and a counter names the first, second, ... lookup of one table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -26,8 +27,8 @@ Initializer = Callable[..., Array]
 class Embed(nn.Module):
     """A table of `num_rows` vectors of `dim` numbers.
 
-    Ids outside [0, num_rows) read zeros and receive no gradient; PADDING is such an id. Real ids are checked on the host,
-    when data is read. Look up outside nn.scan and let the vectors go in: a lookup inside cannot be recorded.
+    Ids outside [0, num_rows) read zeros and receive no gradient; PADDING is such an id. Real ids are checked on the
+    host, when data is read. Look up outside nn.scan and let the vectors go in: a lookup inside cannot be recorded.
     """
 
     num_rows: int
@@ -49,8 +50,8 @@ class Embed(nn.Module):
     def bag(self, ids: Array, weight: Array) -> Array:
         """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].
 
-        A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a scan
-        over the length: no [batch, length, dim] array exists, forward or backward.
+        A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
+        scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
         ids = _no_wrap(ids)
 
@@ -64,7 +65,8 @@ class Embed(nn.Module):
         return self._recorded(total, {"ids": ids, "weight": weight})
 
     def all(self) -> Array:
-        """The whole table, float [num_rows, dim]. Its gradient is dense: the table then needs `row_optimizers.densely`."""
+        """The whole table, float [num_rows, dim]. Its gradient is dense: the table then needs
+        `row_optimizers.densely`."""
         return self._recorded(self.table.value, {"whole": jnp.zeros((), jnp.int32)})
 
     def _recorded(self, rows: Array, lookup: dict[str, Array]) -> Array:
@@ -98,7 +100,7 @@ def to_collection(tables: Mapping[str, Array]) -> dict:
     return traverse_util.unflatten_dict({(*path.split("/"), "table"): table for path, table in tables.items()})
 
 
-def from_collection(collection: Mapping) -> dict[str, Array]:
+def from_collection(collection: Mapping) -> dict[str, Any]:
     """The nested linen collection "tables" -> tables by module path, such as "user" or "tower/video"."""
     return {"/".join(path[:-1]): table for path, table in traverse_util.flatten_dict(dict(collection)).items()}
 
@@ -106,7 +108,7 @@ def from_collection(collection: Mapping) -> dict[str, Array]:
 def lookups_by_table(lookups: Mapping, gradients: Mapping) -> dict[str, list[tuple[dict[str, Array], Array]]]:
     """Pair each recorded lookup with the gradient of its perturbation, table by table, in the order of the lookups."""
     flat_gradients = traverse_util.flatten_dict(dict(gradients))
-    recorded: dict[tuple, dict[str, Array]] = {}
+    recorded: dict[tuple, dict[str, Any]] = {}
     for (*path, field), value in traverse_util.flatten_dict(dict(lookups)).items():
         recorded.setdefault(tuple(path), {})[field] = value
     by_table: dict[str, list] = {}
@@ -128,11 +130,11 @@ def summed_gradient(
 ) -> tuple[RowGradient, Array, Array]:
     """One RowGradient a table: all its lookups together, duplicates summed once, without a sort.
 
-    Every occurrence writes its own position into `slot[id]` (int32 [num_rows], scratch that is never cleared); whichever
-    wins names the entry where all occurrences of that id add up. Costs do not depend on num_rows.
+    Every occurrence writes its own position into `slot[id]` (int32 [num_rows], scratch that is never cleared);
+    whichever wins names the entry where all occurrences of that id add up. Costs do not depend on num_rows.
 
-    Returns the gradient, the scratch, and whether more rows were touched than `distinct_rows` allows (the gradient is then
-    incomplete and the run must stop).
+    Returns the gradient, the scratch, and whether more rows were touched than `distinct_rows` allows (the gradient is
+    then incomplete and the run must stop).
     """
     if any("whole" in lookup for lookup, _ in lookups):
         return _whole_gradient(lookups, num_rows), slot, jnp.zeros((), bool)
@@ -180,18 +182,17 @@ def _add_lookup(target: Array, lookup: dict[str, Array], gradient: Array, rows: 
 
 
 def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> RowGradient:
-    whole = sum(gradient for lookup, gradient in lookups if "whole" in lookup)
+    whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
-        if "whole" not in lookup:
-            whole = add_rows(whole, lookup, gradient)
+        whole = whole + gradient if "whole" in lookup else add_rows(whole, lookup, gradient)
     return RowGradient(None, whole, None)
 
 
-def check_lookups(tables: Mapping[str, Any], lookups: Mapping[str, Any]) -> None:
+def check_lookups(tables: Collection[str], lookups: Collection[str]) -> None:
     """Raise for a table that no lookup of the objective used: it would silently never train."""
     unused = sorted(set(tables) - set(lookups))
     if unused:
         raise ValueError(
-            f"table {unused[0]!r} has no recorded lookup in the objective, so it would never train: look it up through Embed"
-            " outside nn.scan, and in the objective that trains it"
+            f"table {unused[0]!r} has no recorded lookup in the objective, so it would never train:"
+            " look it up through Embed, outside nn.scan, in the objective that trains it"
         )

@@ -1,8 +1,8 @@
 """Evaluation over all items, never a sample.
 
-The device finds each user's best items, block of users by block; the host turns lists into metrics in float64. Items of the
-training part are left out of a user's list. Ties stand against the model: among equal scores the relevant item comes
-last, so constant scores earn nothing, and NaN stops the evaluation.
+The device finds each user's best items, block of users by block; the host turns lists into metrics in float64. Items of
+the training part are left out of a user's list. Ties stand against the model: among equal scores the relevant item
+comes last, so constant scores earn nothing, and NaN stops the evaluation.
 """
 
 import difflib
@@ -75,16 +75,14 @@ def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: 
 def top_items(
     queries: Array, items: Array, users: np.ndarray, seen: Lists | None, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items of each query by dot product, exactly: ids int32 and scores float32, both [queries, k], best first.
+    """The k best items of each query by dot product, exactly: ids int32 and scores float32, both [queries, k], best
+    first.
 
     Query i belongs to user `users[i]`, whose `seen` items are left out (None: nothing is). Where fewer than k items are
     left, the rest of the list is PADDING with score -inf. Raises FloatingPointError on NaN or infinite vectors.
     """
-    for name, vectors in (("query", queries), ("item", items)):
-        if not bool(jnp.isfinite(vectors).all()):
-            raise FloatingPointError(
-                f"the {name} vectors hold NaN or infinity: training diverged, try a lower learning rate"
-            )
+    _check_finite(queries, "query vectors")
+    _check_finite(items, "item vectors")
     num_items, k_found = items.shape[0], min(k, items.shape[0])
     padded = -(-num_items // CHUNK) * CHUNK
     block = max(1, min(len(users), BLOCK_BYTES // (4 * padded)))
@@ -188,7 +186,7 @@ def _ties_against(hits: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def ranking_of_vectors(
-    queries: Array, items: Array, split: Split, *, names: Sequence[str] = RANKING_METRICS
+    queries: Array | np.ndarray, items: Array | np.ndarray, split: Split, *, names: Sequence[str] = RANKING_METRICS
 ) -> dict[str, float]:
     """Metrics of query and item vectors [num_users, dim] and [num_items, dim] on a split's held-out items.
 
@@ -213,9 +211,16 @@ def ranking(
 
 def ratings(model: Any, state: TrainState, examples: Examples, split: Split) -> dict[str, float]:
     """RMSE and MAE of a Scorer on the held-out ratings, predictions clipped to the range of the training ratings."""
-    predicted = np.clip(np.asarray(score(model, state, examples.constants, examples.test)), *examples.spec.rating_range)
-    labels = split.test.rating
+    predicted = score(model, state, examples.constants, examples.test)
+    _check_finite(predicted, "scores")
+    predicted = np.clip(np.asarray(predicted), *(examples.spec.rating_range or (None, None)))
+    labels = split.test.ratings
     return {"rmse": metrics.rmse(predicted, labels), "mae": metrics.mae(predicted, labels)}
+
+
+def _check_finite(values: Array, what: str) -> None:
+    if not bool(jnp.isfinite(values).all()):
+        raise FloatingPointError(f"the {what} hold NaN or infinity: training diverged, try a lower learning rate")
 
 
 def _in_blocks(

@@ -82,7 +82,8 @@ AT_K: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def coverage(items: np.ndarray, num_items: int) -> float:
-    """Share of the catalogue that stands in at least one list; items int [users, k], entries >= num_items do not count."""
+    """Share of the catalogue that stands in at least one list; items int [users, k], entries >= num_items do not
+    count."""
     listed = np.unique(items)
     return float((listed < num_items).sum() / num_items)
 

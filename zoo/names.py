@@ -38,6 +38,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "sgd_each_example",
         "adagrad",
         "rowwise_adagrad",
+        "rowwise_adam",
         "adam",
         "adamw",
         "dense_sgd",

@@ -1,7 +1,7 @@
 """Items drawn as negatives, on the device, and the log of how often each is expected to be drawn.
 
-A sampler is a function (key, model) -> (ids int32 [negatives], log_q of any id): `log_q(ids)` is what the logQ correction
-subtracts, for the drawn items and for the positives alike.
+A sampler is a function (key, model) -> (ids int32 [negatives], log_q of any id): `log_q(ids)` is what the logQ
+correction subtracts, for the drawn items and for the positives alike.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Losses of a model on a batch, one number an example: objective(model, batch, key) -> float [batch].
 
-The train step runs an objective inside the model's scope, masks padding, and takes the mean over the real examples. Other
-settings are keyword arguments, to be fixed with functools.partial. `l2` adds l2 / 2 * |v|^2 for the vectors v of an
-example's user and positive item: the strength felt by a row grows with how often it occurs.
+The train step runs an objective inside the model's scope, masks padding, and takes the mean over the real examples.
+Other settings are keyword arguments, to be fixed with functools.partial. `l2` adds l2 / 2 * |v|^2 for the vectors v of
+an example's user and positive item: the strength felt by a row grows with how often it occurs.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,8 @@ def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: flo
 
 
 def in_batch_softmax(model: Any, batch: Batch, key: Array, *, temperature: float = 1.0, l2: float = 0.0) -> Array:
-    """Softmax cross-entropy against the other positives of the batch, with the logQ correction (Yi et al. 2019, eq. 3 and 5).
+    """Softmax cross-entropy against the other positives of the batch, with the logQ correction (Yi et al. 2019, eq. 3
+    and 5).
 
     An item stands in a batch as often as it is frequent, so log of its training frequency (the constant
     `item_log_frequency`) is subtracted from its logit. Copies of an example's own item are not negatives.
@@ -82,8 +83,8 @@ def sampled_softmax(
 ) -> Array:
     """Softmax cross-entropy against items drawn once for the whole batch (see zoo.negatives), with the logQ correction.
 
-    Logits are s - log Q(item), Q the expected count of the item among the negatives; with `correct=False` plain s. Drawn
-    copies of an example's own item are not negatives.
+    Logits are s - log Q(item), Q the expected count of the item among the negatives; with `correct=False` plain s.
+    Drawn copies of an example's own item are not negatives.
     """
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)

@@ -1,4 +1,5 @@
-"""Named pairs: optax for the dense weights, a row optimizer for the tables, and what is done to gradients before both."""
+"""Named pairs: optax for the dense weights, a row optimizer for the tables, and what is done to gradients before
+both."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -56,8 +57,8 @@ def sgd_each_example(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
 def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-16) -> Optimizer:
     """Adagrad with torch's start at 0.
 
-    optax's start at 0.1 (and its eps of 1e-7 under the root) would swamp the gradients of a mean over a large batch, which
-    are of the order of 1 / batch: no row would move.
+    optax's start at 0.1 (and its eps of 1e-7 under the root) would swamp the gradients of a mean over a large batch,
+    which are of the order of 1 / batch: no row would move.
     """
     dense = optax.adagrad(learning_rate, initial_accumulator, eps)
     return Optimizer(dense, row_optimizers.adagrad(learning_rate, initial_accumulator, eps))
@@ -82,6 +83,11 @@ def adamw(learning_rate: LearningRate, weight_decay: float = 1e-4) -> Optimizer:
     )
 
 
+def rowwise_adam(learning_rate: LearningRate, b2: float = 0.999) -> Optimizer:
+    """Row-wise Adam in time on the tables (see row_optimizers), Adam on the dense weights."""
+    return Optimizer(optax.adam(learning_rate, b2=b2), row_optimizers.rowwise_adam(learning_rate, b2))
+
+
 def dense_sgd(learning_rate: LearningRate) -> Optimizer:
     return Optimizer(optax.sgd(learning_rate), densely(optax.sgd(learning_rate)))
 
@@ -102,7 +108,7 @@ def clip_by_global_norm(max_norm: float) -> Transform:
 
     def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
         arrays = (gradients.params, [gradient.sums for table in gradients.rows.values() for gradient in table])
-        scale = jnp.minimum(1.0, max_norm / jnp.maximum(optax.global_norm(arrays), 1e-12))
+        scale = jnp.minimum(1.0, max_norm / jnp.maximum(optax.tree.norm(arrays), 1e-12))
         return gradients._replace(
             params=jax.tree.map(lambda g: g * scale, gradients.params),
             rows=_each(gradients.rows, lambda table, g: g._replace(sums=g.sums * scale)),

@@ -25,6 +25,10 @@ class Examples:
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def num_train(self) -> int:
+        return len(next(iter(self.train.values())))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -33,6 +37,7 @@ class Recipe:
     A closed-form model has `solve(split) -> params` and neither objective nor optimizer.
     """
 
+    model: Callable[[Spec], Any]
     examples: Callable[[Split], Examples]
     evaluate: Callable[..., dict[str, float]]  # (model, state, examples, split) -> metrics
     baselines: Callable[[Split], dict[str, dict[str, float]]]
@@ -40,7 +45,6 @@ class Recipe:
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     expected: str = ""  # result and time to expect, with where the record lies
     data: str = "simulated"
-    model: Callable[[Spec], Any] | None = None
     objective: Objective | None = None
     optimizer: Callable[..., Any] | None = None  # learning_rate -> Optimizer
     learning_rate: float = 1e-3
@@ -95,7 +99,8 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
     part, keyword = parts[matches[0]]
     current = getattr(recipe, part)
     value = _as_type_of(_keywords(current)[keyword], value, name)
-    return replace(recipe, **{part: partial(current, **{keyword: value})})
+    changed: dict[str, Any] = {part: partial(current, **{keyword: value})}
+    return replace(recipe, **changed)
 
 
 def _keywords(part: Any) -> dict[str, Any]:
@@ -106,7 +111,9 @@ def _keywords(part: Any) -> dict[str, Any]:
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in ("name", "parent")  # flax's own
     }
-    return {name: value for name, value in (defaults | fixed).items() if isinstance(value, (bool, int, float, str, tuple))}
+    return {
+        name: value for name, value in (defaults | fixed).items() if isinstance(value, (bool, int, float, str, tuple))
+    }
 
 
 def _as_type_of(current: Any, value: Any, name: str) -> Any:
@@ -126,7 +133,8 @@ def _as_type_of(current: Any, value: Any, name: str) -> Any:
 
 
 def describe(value: Any) -> Any:
-    """A recipe, or any part of one, as plain JSON values: functions by their dotted name, partials with their arguments."""
+    """A recipe, or any part of one, as plain JSON values: functions by their dotted name, partials with their
+    arguments."""
     if isinstance(value, partial):
         settings = {name: describe(setting) for name, setting in value.keywords.items()}
         return {"call": _dotted(value.func), **({"args": describe(list(value.args))} if value.args else {}), **settings}

@@ -3,9 +3,10 @@
     init(table) -> state
     update(table, state, row_gradient, step) -> (table, state)
 
-`learning_rate` is a float, a traced scalar, or a schedule: step -> rate. By rows, SGD and Adagrad equal their dense forms
-exactly. Adam does not: a row that is not looked up keeps its moments and stays where it is ("lazy" Adam), while dense
-Adam decays the moments of every row and moves it each step. `densely` gives the dense form of any optax optimizer.
+`learning_rate` is a float, a traced scalar, or a schedule: step -> rate. By rows, SGD and Adagrad equal their dense
+forms exactly. Adam does not: a row that is not looked up keeps its moments and stays where it is ("lazy" Adam), while
+dense Adam decays the moments of every row and moves it each step. `densely` gives the dense form of any optax
+optimizer.
 """
 
 from collections.abc import Callable
@@ -18,11 +19,12 @@ from jax import Array
 from zoo.embedding import RowGradient
 
 
-LearningRate = float | Array | Callable[[Array], Any]
+LearningRate = float | Array | Callable[[Any], Any]
 
 
 class RowOptimizer(NamedTuple):
-    """See the module's docstring. `linear`: updates for duplicates may be applied one by one instead of summed first."""
+    """See the module's docstring. `linear`: updates for duplicates may be applied one by one instead of summed
+    first."""
 
     init: Callable[[Array], Any]
     update: Callable[[Array, Any, RowGradient, Array], tuple[Array, Any]]
@@ -60,7 +62,8 @@ def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.1, eps: 
 def rowwise_adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-10) -> RowOptimizer:
     """One accumulator a row: G_r <- G_r + mean_d g_rd^2; w_r <- w_r - rate * g_r / (sqrt(G_r) + eps).
 
-    The optimizer of DLRM, as in FBGEMM's exact row-wise Adagrad: duplicates are summed first. Its state is 1/dim of the table.
+    The optimizer of DLRM, as in FBGEMM's exact row-wise Adagrad: duplicates are summed first. Its state is 1/dim of the
+    table.
     """
 
     def init(table):
@@ -101,10 +104,40 @@ def adam(
     return RowOptimizer(init, update)
 
 
+def rowwise_adam(learning_rate: LearningRate, b2: float = 0.999, eps: float = 1e-8) -> RowOptimizer:
+    """One second moment a row, which decays with the steps that pass: what dense Adam does to a row in the long run.
+
+        v_r <- b2^(steps since r was last looked up) v_r + (1 - b2) mean_d g_rd^2
+        w_r <- w_r - rate * g_r / (sqrt(v_r / (1 - b2^t)) + eps)
+
+    Dense Adam spreads the move of a lookup over the steps that follow it, as its first moment decays; they add up to
+    rate * (1 - b1) / (1 - b1 / sqrt(b2)) * g / sqrt(v), which is rate * g / sqrt(v) within 1 %. Here the row makes that
+    move at once. Lazy Adam, whose moments stand still between lookups, moves a rare row up to 1 / sqrt(1 - b2) times
+    less. The state is two numbers a row.
+    """
+
+    def init(table):
+        return jnp.zeros(table.shape[0], table.dtype), jnp.zeros(table.shape[0], jnp.int32)
+
+    def update(table, state, gradient, step):
+        square, seen = state
+        rows = _rows(gradient)
+        now = step + 1
+        passed = (now - seen.at[rows].get(mode="fill", fill_value=0)).astype(jnp.float32)
+        decayed = b2**passed * square.at[rows].get(mode="fill", fill_value=0)
+        square_rows = decayed + (1 - b2) * jnp.mean(gradient.sums**2, axis=-1)
+        scale = jnp.sqrt(square_rows / (1 - b2 ** now.astype(jnp.float32))) + eps
+        table = table.at[rows].add(-_rate(learning_rate, step) * gradient.sums / scale[:, None], mode="drop")
+        return table, (square.at[rows].set(square_rows, mode="drop"), seen.at[rows].set(now, mode="drop"))
+
+    return RowOptimizer(init, update)
+
+
 def densely(optimizer: optax.GradientTransformation) -> RowOptimizer:
     """Train a table as optax would: the rows scattered into a gradient of the table's size, every row updated.
 
-    The only way that a table trains densely. It costs O(num_rows * dim) a step; for a small table that may be the faster way.
+    The only way that a table trains densely. It costs O(num_rows * dim) a step; for a small table that may be the
+    faster way.
     """
 
     def update(table, state, gradient, step):

@@ -56,6 +56,7 @@ def prepare(job: Job) -> Prepared:
             raise InputError(f"{name} is {getattr(recipe, name)}: it must be at least {least}")
     if not recipe.learning_rate > 0:
         raise InputError(f"learning_rate is {recipe.learning_rate}: it must be above 0")
+    assert recipe.split is not None, "names.job gives a recipe its split"
     interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
     split = recipe.split(interactions, recipe.split_seed)
     if job.validate and split.valid is not None:
@@ -67,22 +68,25 @@ def prepare(job: Job) -> Prepared:
     if getattr(model, "embedding_dim", 1) < 1:
         raise InputError(f"embedding_dim is {model.embedding_dim}: it must be at least 1")
     key = jax.random.key(job.seed)
-    if recipe.solve is not None:
+    solve = recipe.solve
+    if solve is not None:
 
         def solved():
-            return TrainState(jnp.zeros((), jnp.int32), recipe.solve(split), {}, {}, (), {}, key)
+            return TrainState(jnp.zeros((), jnp.int32), solve(split), {}, {}, (), {}, key)
 
         return Prepared(split, examples, model, None, solved, repeats)
+    objective, make_optimizer = recipe.objective, recipe.optimizer
+    assert objective is not None and make_optimizer is not None, "a recipe has solve, or objective and optimizer"
     total_steps = recipe.epochs * steps_per_epoch(examples, recipe)
     rate = recipe.schedule(recipe.learning_rate, total_steps) if recipe.schedule else recipe.learning_rate
-    optimizer = recipe.optimizer(rate)
+    optimizer = make_optimizer(rate)
     batch = {
         name: jax.ShapeDtypeStruct((recipe.batch_size, *c.shape[1:]), c.dtype) for name, c in examples.train.items()
     }
     batch["mask"] = jax.ShapeDtypeStruct((recipe.batch_size,), jnp.float32)
 
     def initial():
-        return train_step.init_state(model, recipe.objective, optimizer, batch, key, examples.constants)
+        return train_step.init_state(model, objective, optimizer, batch, key, examples.constants)
 
     return Prepared(split, examples, model, optimizer, initial, repeats)
 
@@ -98,8 +102,9 @@ def fit(
 ) -> tuple[dict, Prepared, TrainState]:
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
-    With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and metrics,
-    bit for bit on CPU; a finished run is read back. Without it a folder that holds a run is refused unless `overwrite`.
+    With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
+    metrics, bit for bit on CPU; a finished run is read back. Without it a folder that holds a run is refused unless
+    `overwrite`.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -118,8 +123,8 @@ def fit(
     if (folder / "record.json").exists() and progress["finished"]:
         return workdir.read_json(folder / "record.json", "record"), prepared, final
     record = _record(job, prepared, final, progress)
-    progress = progress | {"finished": True, "saves": progress["saves"] + 1}
-    checkpoint.save(manager, state, best, progress)
+    if not progress["finished"]:
+        checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1})
     records.write_json(folder / "record.json", record)
     return record, prepared, final
 
@@ -215,7 +220,7 @@ def _save(manager, state, best, progress) -> None:
 
 def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a finished run (DESIGN.md section 8); the held-out part is looked at here, once."""
-    recipe, seen = job.recipe, len(next(iter(prepared.examples.train.values()))) * len(progress["history"])
+    recipe, seen = job.recipe, prepared.examples.num_train * len(progress["history"])
     began = time.perf_counter()
     metrics = recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
     seconds = time.perf_counter() - began
@@ -249,12 +254,12 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
 
 
 def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
-    return -(-len(next(iter(examples.train.values()))) // recipe.batch_size)
+    return -(-examples.num_train // recipe.batch_size)
 
 
 def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
-    count, steps = len(next(iter(examples.train.values()))), steps_per_epoch(examples, recipe)
+    count, steps = examples.num_train, steps_per_epoch(examples, recipe)
     order = np.full(steps * recipe.batch_size, -1, np.int32)
     order[:count] = np.random.default_rng((seed, epoch)).permutation(count)
     return order.reshape(steps, recipe.batch_size)

@@ -13,7 +13,6 @@ import numpy as np
 from zoo import evaluate, metrics
 from zoo.data.interactions import Interactions, merge_repeats
 from zoo.data.splits import Split
-from zoo.errors import InputError
 from zoo.evaluate import Lists
 from zoo.recipe import Examples, Recipe
 from zoo.types import Spec, TrainState
@@ -21,7 +20,7 @@ from zoo.types import Spec, TrainState
 
 def ranking(**settings: Any) -> Recipe:
     """Recommend items that a user has not met yet, from implicit feedback; judged on all items."""
-    common = {
+    common: dict[str, Any] = {
         "examples": ranking_examples,
         "evaluate": evaluate.ranking,
         "baselines": ranking_baselines,
@@ -34,7 +33,7 @@ def ranking(**settings: Any) -> Recipe:
 
 def rating(**settings: Any) -> Recipe:
     """Predict the rating a user would give; judged by RMSE on all held-out ratings."""
-    common = {
+    common: dict[str, Any] = {
         "examples": rating_examples,
         "evaluate": evaluate.ratings,
         "baselines": rating_baselines,
@@ -60,18 +59,14 @@ def ranking_examples(split: Split) -> Examples:
 def rating_examples(split: Split) -> Examples:
     """An example is a (user, item, rating) triple."""
     train, test = split.train, split.test
-    if train.rating is None:
-        raise InputError(
-            "this recipe predicts ratings, but the data has none: add a rating column, or take a ranking recipe"
-        )
     return Examples(
         spec=Spec(
             num_users=train.num_users,
             num_items=train.num_items,
-            rating_mean=float(train.rating.mean(dtype=np.float64)),
-            rating_range=(float(train.rating.min()), float(train.rating.max())),
+            rating_mean=float(train.ratings.mean(dtype=np.float64)),
+            rating_range=(float(train.ratings.min()), float(train.ratings.max())),
         ),
-        train={"user": train.user, "item": train.item, "label": train.rating},
+        train={"user": train.user, "item": train.item, "label": train.ratings},
         test={"user": test.user, "item": test.item},
     )
 
@@ -82,12 +77,14 @@ def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
     everyone = np.ones((split.train.num_users, 1), np.float32)
     found = {"popularity": evaluate.ranking_of_vectors(everyone, popular, split)}
     if split.train.truth is not None:
-        found["oracle"] = evaluate.ranking_of_vectors(*split.train.truth.oracle_vectors, split)
+        queries, items = split.train.truth.oracle_vectors
+        found["oracle"] = evaluate.ranking_of_vectors(queries, items, split)
     return found
 
 
 def popularity_scores(train: Interactions) -> np.ndarray:
-    """A score an item, float32 [items], higher for more training interactions; the lower row first among equals, no ties."""
+    """A score an item, float32 [items], higher for more training interactions; the lower row first among equals, no
+    ties."""
     counts = np.bincount(train.item, minlength=train.num_items)
     order = np.argsort(-counts, kind="stable")
     scores = np.empty(train.num_items, np.float32)
@@ -96,24 +93,25 @@ def popularity_scores(train: Interactions) -> np.ndarray:
 
 
 def rating_baselines(split: Split) -> dict[str, dict[str, float]]:
-    """The global mean, and the mean with damped user and item deviations (Koren 2010, section 2.1, damping 10 and 15)."""
+    """The global mean, and the mean with damped user and item deviations (Koren 2010, section 2.1, damping 10 and
+    15)."""
     train, test = split.train, split.test
-    mean = train.rating.mean(dtype=np.float64)
+    mean = train.ratings.mean(dtype=np.float64)
 
     def deviations(rows, count, residual, damping):
         return np.bincount(rows, residual, count) / (damping + np.bincount(rows, minlength=count))
 
-    item_bias = deviations(train.item, train.num_items, train.rating - mean, 10)
-    user_bias = deviations(train.user, train.num_users, train.rating - mean - item_bias[train.item], 15)
+    item_bias = deviations(train.item, train.num_items, train.ratings - mean, 10)
+    user_bias = deviations(train.user, train.num_users, train.ratings - mean - item_bias[train.item], 15)
     predictions = {
         "global_mean": np.full(len(test), mean),
         "user_item_mean": mean + user_bias[test.user] + item_bias[test.item],
     }
-    low, high = float(train.rating.min()), float(train.rating.max())
+    low, high = float(train.ratings.min()), float(train.ratings.max())
     return {
         name: {
-            "rmse": metrics.rmse(np.clip(predicted, low, high), test.rating),
-            "mae": metrics.mae(np.clip(predicted, low, high), test.rating),
+            "rmse": metrics.rmse(np.clip(predicted, low, high), test.ratings),
+            "mae": metrics.mae(np.clip(predicted, low, high), test.ratings),
         }
         for name, predicted in predictions.items()
     }

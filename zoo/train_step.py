@@ -128,7 +128,7 @@ def core_step(
     return new_state, {"loss_sum": loss_sum, "num_examples": num_examples, "overflow": overflow}
 
 
-def scan_steps(step: Step, take: Callable[[Mapping[str, Array], Array], Batch] | None = None) -> Callable:
+def scan_steps(step: Step, take: Callable[[Mapping[str, Array], Array], Batch] | None = None) -> Any:
     """Many steps in one compiled call: (state, constants, columns, order[k, batch]) -> (state, metrics[k]).
 
     `columns` are the examples, on the device; `order` holds positions in them, -1 for padding. The state is donated.
@@ -154,7 +154,8 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
 
 
 def _update_tables(optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array):
-    """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left in."""
+    """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left
+    in."""
     separate = all(transform.linear for transform in optimizer.transforms)
     rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
     for table, found in lookups.items():
@@ -208,7 +209,7 @@ def _check_memory(state: TrainState) -> None:
     total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if leaf.dtype != state.key.dtype)
     available = available_bytes()
     if available is not None and total > available:
-        largest = max(sizes, key=sizes.get) if sizes else ""
+        largest = max(sizes, key=lambda name: sizes[name]) if sizes else ""
         shape = (
             f", of them {readable(sizes[largest])} for table {largest!r} of {state.tables[largest].shape}"
             if sizes

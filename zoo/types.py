@@ -21,7 +21,8 @@ from jax import Array
 Batch = Mapping[str, Array]
 BATCH_KEYS = ("user", "item", "label", "mask", "weight")
 
-# An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a row.
+# An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
+# row.
 PADDING = 2**31 - 1
 
 
@@ -38,8 +39,8 @@ class Spec:
 class TrainState(struct.PyTreeNode):
     """Everything that training changes, and so everything that a checkpoint keeps.
 
-    Constants (a graph, the frequency of items) are a separate argument of the step: they are neither donated nor saved but
-    rebuilt from the data.
+    Constants (a graph, the frequency of items) are a separate argument of the step: they are neither donated nor saved
+    but rebuilt from the data.
     """
 
     step: Array  # int32 [], steps done
@@ -59,7 +60,8 @@ class Cost(NamedTuple):
 
 
 class Retriever(Protocol):
-    """A model whose score is a dot product: query vector . item vector (MF, NGCF, GRU4Rec, Caser, YouTube candidates)."""
+    """A model whose score is a dot product: query vector . item vector (MF, NGCF, GRU4Rec, Caser, YouTube
+    candidates)."""
 
     num_items: int
 
@@ -80,6 +82,6 @@ class Scorer(Protocol):
         """Scores, float [batch]: a rating, or a logit."""
 
 
-# Per-example losses of a bound linen model. The train step runs it once a step as model.apply(..., method=objective), so
-# that all lookups of a step share one scope; a second apply inside it would mix them up.
+# Per-example losses of a bound linen model. The train step runs it once a step as model.apply(..., method=objective),
+# so that all lookups of a step share one scope; a second apply inside it would mix them up.
 Objective = Callable[[Any, Batch, jax.Array], Array]

@@ -30,7 +30,8 @@ def claim(
     if path.exists() and not overwrite:
         if not resume:
             raise InputError(
-                f"{folder} holds a run already: add --resume to go on with it, --overwrite to replace it, or another --workdir"
+                f"{folder} holds a run already: add --resume to go on with it, --overwrite to replace it,"
+                " or another --workdir"
             )
         held = read_json(path, "run")
         # The request says the same as the rest, in the user's words: `load` needs it, the comparison does not.
@@ -39,7 +40,8 @@ def claim(
             name = differing[0]
             old, new = _first_difference(held.get(name), identity[name], name)
             raise InputError(
-                f"{folder} holds another run: its {old}, now {new}; choose another --workdir, or --overwrite to replace it"
+                f"{folder} holds another run: its {old}, now {new};"
+                " choose another --workdir, or --overwrite to replace it"
             )
         return
     if folder.exists() and not path.exists() and any(folder.iterdir()):
@@ -73,7 +75,8 @@ def save_interactions(path: Path, interactions: Interactions) -> None:
 def load_interactions(path: Path) -> Interactions:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Interactions(**{name: file[name] if name in file else None for name in _COLUMNS})
+            columns: dict[str, Any] = {name: file[name] if name in file else None for name in _COLUMNS}
+            return Interactions(**columns)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None
     except Exception as error:  # zipfile, zlib and numpy each have their own

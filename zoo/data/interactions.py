@@ -36,6 +36,15 @@ class Interactions:
     def num_items(self) -> int:
         return len(self.item_ids)
 
+    @property
+    def ratings(self) -> np.ndarray:
+        """The rating column; InputError where the data has none."""
+        if self.rating is None:
+            raise InputError(
+                "this recipe predicts ratings, but the data has none: add a rating column, or take a ranking recipe"
+            )
+        return self.rating
+
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows at `index` (positions or a boolean mask), with the same ids."""
         columns = {
@@ -52,7 +61,8 @@ def from_raw(
     timestamp: np.ndarray | None = None,
     part: np.ndarray | None = None,
 ) -> Interactions:
-    """Interactions from columns of raw ids (any int64, or strings); the ids found become the rows, in ascending order."""
+    """Interactions from columns of raw ids (any int64, or strings); the ids found become the rows, in ascending
+    order."""
     user_ids, user_rows = np.unique(user, return_inverse=True)
     item_ids, item_rows = np.unique(item, return_inverse=True)
     if max(len(user_ids), len(item_ids)) > np.iinfo(np.int32).max:
@@ -92,8 +102,8 @@ def rows_of(raw: Any, ids: np.ndarray, kind: str) -> np.ndarray:
 def merge_repeats(interactions: Interactions, keep_last: bool = False) -> tuple[Interactions, int]:
     """One row for each (user, item) pair, and how many rows went.
 
-    Ranking merges repeats to the first occurrence; ratings keep the latest by time (`keep_last=True`; without times, the
-    last in file order). Rows stay in their order.
+    Ranking merges repeats to the first occurrence; ratings keep the latest by time (`keep_last=True`; without times,
+    the last in file order). Rows stay in their order.
     """
     n = len(interactions)
     order = np.arange(n)

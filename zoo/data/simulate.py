@@ -131,7 +131,10 @@ def simulate(
     mood_language = mood_rng.permutation(np.arange(NUM_MOODS) % len(LANGUAGE_SHARES))
     videos = _make_videos(video_rng, num_videos, mood_language)
     users = _make_users(user_rng, num_users, mood_language)
-    missed = sum(_missed(probabilities) for probabilities in _days(videos)) / NUM_DAYS
+    missed = np.zeros((NUM_MOODS, num_videos))
+    for probabilities in _days(videos):
+        missed += _missed(probabilities)
+    missed /= NUM_DAYS
 
     target = 1.02 * num_watches
     while True:

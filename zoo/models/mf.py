@@ -2,12 +2,13 @@
 
     ranking:  s_ui = p_u . q_i                          rating:  r_ui = mu + b_u + b_i + p_u . q_i
 
-Koren, Bell, Volinsky 2009, "Matrix factorization techniques for recommender systems", equations 1 and 4; Rendle et al. 2009,
-"BPR", for ranking from implicit feedback.
+Koren, Bell, Volinsky 2009, "Matrix factorization techniques for recommender systems", equations 1 and 4; Rendle et al.
+2009, "BPR", for ranking from implicit feedback.
 
-Differences from the papers: the ranking recipe trains by softmax over the items of the batch with the logQ correction (Yi et al.
-2019) in place of BPR, because it is better and faster on every data set tried; `ranking_bpr` is the paper's. Biases
-share a row with the factors and its regularisation, and updates come from mini-batches, not one rating at a time.
+Differences from the papers: the ranking recipe trains by softmax over the items of the batch with the logQ correction
+(Yi et al. 2019) in place of BPR, because it is better and faster on every data set tried; `ranking_bpr` is the paper's.
+Biases share a row with the factors and its regularisation, and updates come from mini-batches, not one rating at a
+time.
 """
 
 from functools import partial
@@ -68,7 +69,8 @@ class RatingMF(nn.Module):
 
 
 def cost(model: MF | RatingMF, spec: Spec, batch_size: int) -> Cost:
-    """One in-batch step: two rows an example read and written, and for ranking the batch-by-batch scores, three products."""
+    """One in-batch step: two rows an example read and written, and for ranking the batch-by-batch scores, three
+    products."""
     rows = 2 * batch_size * model.embedding_dim * 4
     if isinstance(model, RatingMF):
         return Cost(bytes=2 * rows, flops=6 * batch_size * model.embedding_dim)

@@ -1,6 +1,7 @@
 """Popularity: every user gets the items with the most training interactions.
 
-The first model of a zoo: deterministic, so its published numbers check the evaluation, and the floor that others must beat.
+The first model of a zoo: deterministic, so its published numbers check the evaluation, and the floor that others must
+beat.
 """
 
 import flax.linen as nn

@@ -1,0 +1,241 @@
+"""The command line as a user types it: what it prints, what it writes, and how it refuses."""
+
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from zoo.__main__ import main
+
+
+SMALL = "simulated:num_users=120,num_videos=80,num_watches=1500"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run on a small world."""
+    folder = tmp_path_factory.mktemp("runs") / "mf"
+    assert main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(folder), "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def ratings_file(tmp_path):
+    path = tmp_path / "ratings.csv"
+    rows = [f"{u},{i},{1 + (u * i) % 5},{u + i}" for u in range(1, 13) for i in range(1, 10) if (u + i) % 3]
+    path.write_text("\n".join(["user,item,rating,timestamp", *rows]) + "\n")
+    return path
+
+
+def refused(capsys, *arguments):
+    """The one line of a command that must end with status 2."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("zoo: "), captured.err
+    return lines[0]
+
+
+def test_train_prints_the_model_beside_its_baselines_and_writes_a_record(capsys, tmp_path):
+    assert main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(tmp_path / "run"), "--epochs", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("mf", "popularity", "oracle", "recall@10", "record.json"))
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert {
+        "model",
+        "recipe",
+        "data",
+        "data_sha256",
+        "split",
+        "objective",
+        "seed",
+        "metrics",
+        "baselines",
+        "training",
+    } <= set(record)
+    assert {"evaluation", "environment", "command"} <= set(record)
+    assert record["training"]["epochs"] == 2 and set(record["metrics"]) == {"test"}
+    assert str(tmp_path) not in json.dumps(record["environment"])
+
+
+def test_validate_reports_validation_and_leaves_test_alone(tmp_path):
+    assert (
+        main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(tmp_path / "run"), "--validate", "--quiet"]) == 0
+    )
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert set(record["metrics"]) == {"valid"}
+    best = record["training"]["best"]
+    assert best["value"] == max(entry[best["metric"]] for entry in record["training"]["history"])
+    assert record["metrics"]["valid"][best["metric"]] == pytest.approx(best["value"])
+
+
+def test_list_data_and_describe(capsys):
+    assert main(["list"]) == 0 and main(["data"]) == 0 and main(["describe", "mf", "--data", SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("mf/ranking", "popularity", "gowalla", "table user", "bytes a step"))
+
+
+def test_recommend_gives_raw_ids_the_user_does_not_have(capsys, trained):
+    import zoo
+
+    run = zoo.load(trained)
+    interactions = run.job.interactions
+    user = interactions.user_ids[interactions.user[0]]
+    assert main(["recommend", str(trained), "--user", str(user), "-k", "7"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    ids, scores = run.recommend([user], k=7)
+    assert [int(item) for item, _ in lines] == ids[0].tolist()
+    np.testing.assert_allclose([float(score) for _, score in lines], scores[0], atol=1e-5)
+    assert (np.diff(scores[0]) <= 0).all()
+    had = interactions.item_ids[interactions.item[interactions.user == interactions.user[0]]]
+    assert not set(ids[0].tolist()) & set(had.tolist())
+
+
+def test_recommend_from_a_rating_model(tmp_path, ratings_file):
+    import zoo
+
+    run = zoo.train("mf/rating", data=str(ratings_file), epochs=2, embedding_dim=4, workdir=tmp_path / "run")
+    ids, scores = run.recommend([3, 5], k=2)
+    assert ids.shape == scores.shape == (2, 2) and set(ids.ravel()) <= set(range(1, 10))
+    for user, row in zip([3, 5], ids, strict=True):
+        assert all((user + item) % 3 == 0 for item in row)  # the only ones the user does not have
+
+
+def test_evaluate_gives_the_record_again_and_other_metrics(capsys, trained):
+    record = json.loads((trained / "record.json").read_text())["metrics"]["test"]
+    assert main(["evaluate", str(trained)]) == 0
+    shown = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert {name: float(value) for name, value in shown.items()} == pytest.approx(record, abs=1e-6)
+    assert main(["evaluate", str(trained), "--metrics", "map@5", "coverage@10"]) == 0
+    assert "map@5" in capsys.readouterr().out
+
+
+def test_python_and_command_line_agree(trained):
+    import zoo
+
+    run = zoo.train("mf/smoke", data=SMALL, workdir=trained.parent / "again")
+    assert run.metrics == json.loads((trained / "record.json").read_text())["metrics"]["test"]
+
+
+def test_a_finished_run_is_read_back(capsys, trained):
+    before = (trained / "record.json").read_text()
+    assert main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(trained), "--quiet", "--resume"]) == 0
+    assert (trained / "record.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "mff"], ["'mff'", "mf"]),
+        (["train", "mf/rankin"], ["'rankin'", "ranking"]),
+        (["train", "mf", "--data", "gowala"], ["'gowala'", "gowalla"]),
+        (["train", "mf", "--data", "no/such/file.csv"], ["no/such/file.csv"]),
+        (["train", "mf", "--split", "randm"], ["'randm'", "random"]),
+        (["train", "mf", "--optimizer", "adm"], ["'adm'", "adam"]),
+        (["train", "mf", "--learning-rat", "1"], ["--learning-rat", "--learning-rate"]),
+        (["train", "mf", "--epochs", "0"], ["epochs is 0", "at least 1"]),
+        (["train", "mf", "--epochs", "many"], ["epochs='many'", "int"]),
+        (["train", "mf", "--batch-size", "-4"], ["batch_size is -4", "at least 1"]),
+        (["train", "mf", "--embedding-dim", "0"], ["embedding_dim is 0", "at least 1"]),
+        (["train", "mf", "--learning-rate", "0"], ["learning_rate is 0", "above 0"]),
+        (["train", "mf", "--set", "l3=0.1"], ["'l3'", "l2"]),
+        (["train", "mf", "--set", "l2"], ["FIELD=VALUE"]),
+        (["train", "mf", "--seed", "x"], ["--seed", "'x'"]),
+        (["train", "mf", "--data", "simulated:users=3"], ["users=3", "num_users"]),
+        (["train"], ["MODEL"]),
+        (["tran", "mf"], ["'tran'"]),
+        (["evaluate", "no/run"], ["no/run"]),
+        (["data", "--verify", "movielens"], ["'movielens'", "movielens-1m"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, *arguments)
+    assert all(word in line for word in words), line
+    assert not list(tmp_path.rglob("checkpoints"))
+
+
+def test_a_mistake_in_a_file_names_the_line(capsys, tmp_path, ratings_file):
+    ratings_file.write_text(ratings_file.read_text().replace("\n2,2,5,4\n", "\n2,2,good,4\n"))
+    line = refused(capsys, "train", "mf/rating", "--data", ratings_file, "--workdir", tmp_path / "run")
+    assert "good" in line and "line" in line
+
+
+def test_an_unknown_user_is_named(capsys, trained):
+    assert "nobody" in refused(capsys, "recommend", trained, "--user", "nobody")
+    assert "999999" in refused(capsys, "recommend", trained, "--user", "999999")
+    assert "k is 0" in refused(capsys, "recommend", trained, "--user", "1", "-k", "0")
+
+
+def test_an_unknown_metric_is_named(capsys, trained):
+    line = refused(capsys, "evaluate", trained, "--metrics", "recal@10")
+    assert "recal@10" in line and "recall@10" in line
+
+
+def test_ratings_are_asked_for_where_there_are_none(capsys, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user,item\n1,2\n2,3\n3,1\n1,3\n2,1\n3,2\n1,1\n2,2\n3,3\n4,1\n")
+    assert "rating" in refused(capsys, "train", "mf/rating", "--data", path, "--workdir", tmp_path / "run")
+
+
+def test_a_table_beyond_memory_is_refused_with_its_size(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.train_step.available_bytes", lambda: 2**20)
+    line = refused(capsys, "train", "mf", "--data", SMALL, "--embedding-dim", "4096", "--workdir", tmp_path / "run")
+    assert "MiB" in line and "embedding_dim" in line and "(120, 4096)" in line
+
+
+def test_a_folder_serves_one_run(capsys, trained, tmp_path):
+    again = ["train", "mf/smoke", "--data", SMALL, "--workdir", trained, "--quiet"]
+    assert "--resume" in refused(capsys, *again)
+    line = refused(capsys, *again, "--resume", "--epochs", "3")
+    assert "settings.epochs is 20, now 3" in line
+    assert "settings.objective" in refused(capsys, *again, "--resume", "--set", "l2=0.5")
+    assert "recipe" in refused(capsys, "train", "mf/ranking", "--data", SMALL, "--workdir", trained, "--resume")
+    (tmp_path / "letter.txt").write_text("mine")
+    assert "no run" in refused(capsys, "train", "mf/smoke", "--data", SMALL, "--workdir", tmp_path, "--overwrite")
+    assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # orbax 0.12.8 leaves failed reads behind
+def test_a_damaged_checkpoint_is_named(capsys, trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    arrays = [path for path in copy.glob("checkpoints/*/state/**/d/*") if path.is_file()]
+    for path in arrays:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    line = refused(capsys, "recommend", copy, "--user", "1")
+    gc.collect()
+    assert "damaged checkpoint" in line and str(copy) in line and "delete it" in line
+
+
+def test_a_diverging_run_says_so(capsys, tmp_path):
+    line = refused(
+        capsys,
+        "train",
+        "mf/rating",
+        "--data",
+        SMALL,
+        "--learning-rate",
+        "1e6",
+        "--workdir",
+        tmp_path / "run",
+        "--epochs",
+        "3",
+    )
+    assert "diverged" in line and "learning rate" in line
+
+
+def test_the_module_runs_without_a_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "train", "nothing"], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith("zoo: unknown model") and "Traceback" not in done.stderr

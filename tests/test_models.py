@@ -1,0 +1,166 @@
+"""The contract of every model: a file in zoo/models with a `smoke` recipe gets all of these tests by existing."""
+
+from dataclasses import replace
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import zoo
+from zoo import checkpoint, evaluate, names, optimizers, run, train_step
+from zoo.data.interactions import from_raw
+from zoo.types import PADDING
+
+
+WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
+MODELS = names.models()
+TRAINED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].solve is None]
+
+
+@cache
+def made(model):
+    """The smoke job of a model, prepared; its first state, a batch, and the device's constants."""
+    job = names.job(names.Request(f"{model}/smoke", WORLD))
+    prepared = run.prepare(job)
+    columns = {name: jnp.asarray(column) for name, column in prepared.examples.train.items()}
+    batch = train_step.take_rows(columns, jnp.arange(job.recipe.batch_size))
+    return job, prepared, batch, jax.tree.map(jnp.asarray, dict(prepared.examples.constants))
+
+
+def one_step(model, batch, optimizer=None, state=None):
+    job, prepared, _, constants = made(model)
+    optimizer = optimizer or prepared.optimizer
+    if state is None:
+        key = jax.random.key(0)
+        state = train_step.init_state(prepared.model, job.recipe.objective, optimizer, batch, key, constants)
+    core = partial(train_step.core_step, prepared.model, job.recipe.objective, optimizer)
+    return state, *jax.jit(core)(state, batch, constants)
+
+
+def padded(batch, more):
+    def pad(name, column):
+        fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
+        return jnp.concatenate([column, jnp.full((more, *column.shape[1:]), fill, column.dtype)])
+
+    return {name: pad(name, column) for name, column in batch.items()}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_a_file_with_recipes(model):
+    module = names.model_module(model)
+    assert module.__doc__ and "smoke" in module.RECIPES and len(module.RECIPES) > 1
+    assert next(iter(module.RECIPES)) != "smoke"
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_every_parameter_moves(model):
+    before, after, metrics = one_step(model, made(model)[2])
+    assert np.isfinite(metrics["loss_sum"]) and metrics["num_examples"] == made(model)[0].recipe.batch_size
+    for part in ("params", "tables"):
+        for path, leaf in jax.tree.leaves_with_path(getattr(before, part)):
+            moved = dict(jax.tree.leaves_with_path(getattr(after, part)))[path]
+            assert not np.array_equal(leaf, moved), f"{part}{jax.tree_util.keystr(path)} did not move"
+            assert leaf.dtype == moved.dtype and leaf.shape == moved.shape
+
+
+@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("rule", [optimizers.sgd, partial(optimizers.adamw, weight_decay=0.1)], ids=["sgd", "adamw"])
+def test_padding_changes_nothing(model, rule):
+    """Also with decoupled weight decay, which moves any row that is looked up."""
+    batch = made(model)[2]
+    start, plain, metrics = one_step(model, batch, rule(0.1))
+    _, other, padded_metrics = one_step(model, padded(batch, 7), rule(0.1), start)
+    for one, two in zip(
+        jax.tree.leaves((plain.params, plain.tables)), jax.tree.leaves((other.params, other.tables)), strict=True
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+    np.testing.assert_allclose(metrics["loss_sum"], padded_metrics["loss_sum"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_compiled_and_not_agree(model):
+    job, prepared, batch, constants = made(model)
+    small = {name: column[:8] for name, column in batch.items()}
+    start, compiled, _ = one_step(model, small)
+    eager, _ = train_step.core_step(prepared.model, job.recipe.objective, prepared.optimizer, start, small, constants)
+    for one, two in zip(jax.tree.leaves(compiled.tables), jax.tree.leaves(eager.tables), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+@pytest.mark.parametrize("model", TRAINED)
+def test_the_step_lowers_for_every_platform(model, platform):
+    job, prepared, batch, constants = made(model)
+    state = jax.eval_shape(prepared.initial)
+    step = train_step.make_train_step(prepared.model, job.recipe.objective, prepared.optimizer)
+    assert step.trace(state, batch, constants).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_saved_and_restored_bit_for_bit(model, tmp_path):
+    _, after, _ = one_step(model, made(model)[2])
+    manager = checkpoint.open_folder(tmp_path)
+    checkpoint.save(manager, after, None, {"saves": 1})
+    restored, _, _ = checkpoint.restore(manager, jax.eval_shape(lambda: after), tmp_path)
+    _, one, _ = one_step(model, made(model)[2], state=after)
+    _, two, _ = one_step(model, made(model)[2], state=restored)
+    assert checkpoint.checksums(restored) == checkpoint.checksums(after)
+    assert checkpoint.checksums(one) == checkpoint.checksums(two)
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_cost_is_positive(model):
+    job, prepared, _, _ = made(model)
+    cost = names.model_module(model).cost(prepared.model, prepared.examples.spec, job.recipe.batch_size)
+    assert 0 < cost.bytes < 1e12 and 0 < cost.flops < 1e12
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in TRAINED if names.recipe(f"{model}/smoke")[2].metric.startswith("recall")]
+)
+def test_beats_popularity(model, tmp_path):
+    result = zoo.train(f"{model}/smoke", data=WORLD, workdir=tmp_path / "run")
+    popularity = result.record["baselines"]["popularity"]
+    assert result.metrics["recall@10"] > 1.3 * popularity["recall@10"]
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in TRAINED if hasattr(names.recipe(f"{model}/smoke")[2].model.func, "query")]
+)
+def test_learns_a_checkerboard(model, tmp_path):
+    """Even users have the even items but one, odd users the odd ones: the withheld item must come out on top."""
+    num = 20
+    user, item = np.divmod(np.arange(num * num), num)
+    liked = (user - item) % 2 == 0
+    kept = liked & (item != (user + 2) % num)
+    data = from_raw(user[kept], item[kept])
+    result = zoo.train(f"{model}/smoke", data=data, split="random", epochs=60, workdir=tmp_path / "run")
+    constants = result.prepared.examples.constants
+    columns = {"user": np.arange(num, dtype=np.int32)}
+    queries = evaluate.query_vectors(result.prepared.model, result.state, constants, columns)
+    scores = np.asarray(queries @ evaluate.item_vectors(result.prepared.model, result.state, constants).T)
+    worst_liked = np.where(liked.reshape(num, num), scores, np.inf).min(1)
+    best_other = np.where(liked.reshape(num, num), -np.inf, scores).max(1)
+    assert (worst_liked > best_other).mean() > 0.8
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_recommends_what_a_user_does_not_have(model, tmp_path):
+    result = zoo.train(
+        f"{model}/smoke", data=WORLD, workdir=tmp_path / "run", **({} if model not in TRAINED else {"epochs": 1})
+    )
+    interactions = result.job.interactions
+    users = interactions.user_ids[:5]
+    ids, scores = result.recommend(users, k=10)
+    again, _ = zoo.load(tmp_path / "run").recommend(users, k=10)
+    assert ids.shape == scores.shape == (5, 10) and np.array_equal(ids, again)
+    for row, user in enumerate(range(5)):
+        had = interactions.item_ids[interactions.item[interactions.user == user]]
+        assert not set(ids[row].tolist()) & set(had.tolist())
+
+
+def test_the_job_of_a_request_is_the_recipe_with_its_settings():
+    job = names.job(names.Request("mf/smoke", WORLD, settings={"epochs": "3"}))
+    assert job.recipe == replace(names.job(names.Request("mf/smoke", WORLD)).recipe, epochs=3)

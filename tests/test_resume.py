@@ -1,0 +1,113 @@
+"""Killed at any moment, a run resumes to the same parameters and metrics, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import zoo
+from zoo import checkpoint
+from zoo.names import Request, job
+from zoo.run import chunk_bounds, fit
+
+
+WORLD = "simulated:num_users=600,num_videos=300,num_watches=20000"
+
+
+def command(folder, *more):
+    fixed = f"train mf/smoke --data {WORLD} --resume --quiet --checkpoint-seconds 0 --epochs 12 --batch-size 64"
+    return [sys.executable, "-m", "zoo", *fixed.split(), "--workdir", str(folder), *more]
+
+
+def same_arrays(one, other):
+    key_data = jax.tree.map(
+        lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, one
+    )
+    other_data = jax.tree.map(
+        lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, other
+    )
+    return all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(key_data), jax.tree.leaves(other_data), strict=True)
+    )
+
+
+@pytest.mark.parametrize("more", [(), ("--validate", "--set", "patience=4")], ids=["train", "validate"])
+def test_killed_three_times_and_resumed(tmp_path, more):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole, *more), check=True, capture_output=True)
+    rng = random.Random(7)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(broken, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+        )
+        time.sleep(rng.uniform(2.0, 6.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command(broken, *more), check=True, capture_output=True)
+    records = [json.loads((folder / "record.json").read_text()) for folder in (whole, broken)]
+    assert records[0]["metrics"] == records[1]["metrics"]
+    assert records[0]["training"]["history"] == records[1]["training"]["history"]
+    assert records[0]["training"]["best"] == records[1]["training"]["best"]
+    assert same_arrays(zoo.load(whole).state, zoo.load(broken).state)
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_resumed_from_every_checkpoint(tmp_path, monkeypatch, validate):
+    """Stop at each save in turn, in the middle of epochs too, and go on."""
+    monkeypatch.setattr("zoo.run.CHUNK_EXAMPLES", 2048)
+    request = Request("mf/smoke", WORLD, validate=validate, settings={"epochs": 3, "batch_size": 128})
+    expected, _, final = fit(job(request), tmp_path / "whole", quiet=True)
+    real_save, saves = checkpoint.save, []
+
+    class Stop(Exception):
+        pass
+
+    def save_and_stop(*arguments):
+        real_save(*arguments)
+        saves.append(arguments)
+        raise Stop
+
+    monkeypatch.setattr(checkpoint, "save", save_and_stop)
+    for _ in range(100):
+        try:
+            record, _, state = fit(job(request), tmp_path / "broken", quiet=True, resume=True, checkpoint_seconds=0)
+            break
+        except Stop:
+            continue
+    assert len(saves) > 10
+    assert record["metrics"] == expected["metrics"]
+    assert record["training"]["history"] == expected["training"]["history"]
+    assert same_arrays(state, final)
+
+
+def test_chunks_are_of_at_most_two_lengths():
+    for steps in (1, 2, 7, 100, 792):
+        for batch in (1, 64, 1024, 10**6):
+            bounds = chunk_bounds(steps, batch)
+            assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])] and bounds[-1][1] == steps
+            assert len({stop - start for start, stop in bounds}) <= 2
+
+
+def test_one_host_read_a_chunk_and_at_most_two_traces(tmp_path, monkeypatch):
+    from zoo import run, train_step
+
+    reads, traces = [], []
+    real_fetch, real_core = run.fetch, train_step.core_step
+    monkeypatch.setattr(run, "fetch", lambda metrics: reads.append(1) or real_fetch(metrics))
+    monkeypatch.setattr(train_step, "core_step", lambda *arguments: traces.append(1) or real_core(*arguments))
+    monkeypatch.setattr("zoo.run.CHUNK_EXAMPLES", 2048)
+    request = Request("mf/smoke", WORLD, settings={"epochs": 3, "batch_size": 128})
+    with jax.transfer_guard_device_to_host("disallow_explicit"):
+        monkeypatch.setattr(run, "_record", lambda *arguments: {})
+        with jax.transfer_guard_device_to_host("allow"):
+            fit(job(request), tmp_path / "run", quiet=True)
+    chunks = 3 * len(chunk_bounds(-(-16_000 // 128), 128))
+    assert abs(len(reads) - chunks) <= 3
+    assert len(traces) <= 2

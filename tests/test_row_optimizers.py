@@ -1,0 +1,181 @@
+"""Optimizers by rows against dense optax, and where they are not meant to be equal against a loop over rows."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from zoo import row_optimizers
+from zoo.embedding import RowGradient, summed_gradient
+from zoo.types import PADDING
+
+
+ROWS, DIM, IDS, STEPS = 12, 3, 8, 50
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal(size=(ROWS, DIM)).astype(np.float32)
+LOOKUPS = RNG.choice([*range(ROWS - 2), PADDING], size=(STEPS, IDS)).astype(np.int32)  # the last two rows: never
+GRADIENTS = RNG.normal(size=(STEPS, IDS, DIM)).astype(np.float32)
+NEVER = slice(ROWS - 2, ROWS)
+
+
+def trained(rule, table=TABLE, ids=LOOKUPS, gradients=GRADIENTS):
+    """The table after all steps, each step's duplicates summed as the train step sums them."""
+
+    table, slot = jnp.asarray(table), jnp.zeros(ROWS, jnp.int32)
+    state = rule.init(table)
+    for step, (ids_now, gradient) in enumerate(zip(ids, gradients)):
+        summed, slot, _ = summed_gradient([({"ids": jnp.asarray(ids_now)}, jnp.asarray(gradient))], ROWS, slot)
+        table, state = rule.update(table, state, summed, jnp.int32(step))
+    return table
+
+
+def dense_gradients():
+    """The gradients of all steps as arrays of the table's size, float64 [steps, rows, dim]."""
+    dense = np.zeros((STEPS, ROWS, DIM))
+    for step in range(STEPS):
+        for row, gradient in zip(LOOKUPS[step], GRADIENTS[step]):
+            if row != PADDING:
+                dense[step, row] += gradient
+    return dense
+
+
+def trained_densely(optimizer, table=TABLE):
+    table = jnp.asarray(table)
+    state = optimizer.init(table)
+    for gradient in dense_gradients():
+        updates, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state, table)
+        table = optax.apply_updates(table, updates)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("rule", "optimizer"),
+    [
+        (row_optimizers.sgd(0.1), optax.sgd(0.1)),
+        (row_optimizers.adagrad(0.1), optax.adagrad(0.1)),
+        (row_optimizers.adagrad(0.1, 0.0, 1e-16), optax.adagrad(0.1, 0.0, 1e-16)),
+        (row_optimizers.densely(optax.adam(0.1)), optax.adam(0.1)),
+        (row_optimizers.densely(optax.adamw(0.1, weight_decay=0.1)), optax.adamw(0.1, weight_decay=0.1)),
+        (row_optimizers.densely(optax.sgd(0.1, momentum=0.9)), optax.sgd(0.1, momentum=0.9)),
+    ],
+    ids=["sgd", "adagrad", "adagrad from 0", "densely adam", "densely adamw", "densely momentum"],
+)
+def test_equals_dense_optax(rule, optimizer):
+    got = trained(rule)
+    assert np.abs(got - TABLE).max() > 0.1
+    np.testing.assert_allclose(got, trained_densely(optimizer), rtol=1e-6, atol=1e-6)
+
+
+def test_sgd_takes_duplicates_one_by_one():
+    """A linear rule: the sum of the updates is the update by the sum."""
+    rule = row_optimizers.sgd(0.1)
+    assert rule.linear
+    table = jnp.asarray(TABLE)
+    for step in range(3):
+        table, _ = rule.update(
+            table, (), RowGradient(jnp.asarray(LOOKUPS[step]), GRADIENTS[step], None), jnp.int32(step)
+        )
+    np.testing.assert_allclose(table, trained(rule, ids=LOOKUPS[:3], gradients=GRADIENTS[:3]), atol=1e-6)
+
+
+def test_rowwise_adagrad():
+    """Against a loop: one accumulator a row, fed the mean square of the summed gradient."""
+    table, accumulator = TABLE.astype(np.float64), np.zeros(ROWS)
+    for step, gradients in enumerate(dense_gradients()):
+        for row in set(LOOKUPS[step]) - {PADDING}:
+            accumulator[row] += np.mean(gradients[row] ** 2)
+            table[row] -= 0.1 * gradients[row] / (np.sqrt(accumulator[row]) + 1e-10)
+    np.testing.assert_allclose(trained(row_optimizers.rowwise_adagrad(0.1)), table, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_lazy_adam(weight_decay):
+    """Against a loop: only the rows looked up move, their moments decay once a lookup, corrected by the global step."""
+    table = TABLE.astype(np.float64)
+    mean, square = np.zeros((ROWS, DIM)), np.zeros((ROWS, DIM))
+    for step, gradients in enumerate(dense_gradients()):
+        for row in set(LOOKUPS[step]) - {PADDING}:
+            mean[row] = 0.9 * mean[row] + 0.1 * gradients[row]
+            square[row] = 0.999 * square[row] + 0.001 * gradients[row] ** 2
+            corrected = mean[row] / (1 - 0.9 ** (step + 1)), square[row] / (1 - 0.999 ** (step + 1))
+            table[row] -= 0.1 * (corrected[0] / (np.sqrt(corrected[1]) + 1e-8) + weight_decay * table[row])
+    got = trained(row_optimizers.adam(0.1, weight_decay=weight_decay))
+    np.testing.assert_allclose(got, table, rtol=1e-4, atol=1e-4)  # float32 powers of 0.999
+
+
+def test_adam_equals_dense_adam_where_every_row_is_looked_up():
+    ids = np.tile(np.arange(ROWS, dtype=np.int32), (STEPS, 1))
+    gradients = np.random.default_rng(1).normal(size=(STEPS, ROWS, DIM)).astype(np.float32)
+    lazy = trained(row_optimizers.adam(0.1), ids=ids, gradients=gradients)
+    dense = trained(row_optimizers.densely(optax.adam(0.1)), ids=ids, gradients=gradients)
+    np.testing.assert_allclose(lazy, dense, rtol=1e-5, atol=1e-5)
+
+
+BY_ROWS = {
+    "sgd": row_optimizers.sgd,
+    "adagrad": row_optimizers.adagrad,
+    "rowwise_adagrad": row_optimizers.rowwise_adagrad,
+    "adam": row_optimizers.adam,
+    "adam with decay": partial(row_optimizers.adam, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("make", BY_ROWS.values(), ids=BY_ROWS)
+def test_padding_moves_no_row(make):
+    """Neither the rows that a step does not name, nor any row in a step of padding only; not a bit."""
+    assert np.array_equal(trained(make(0.1))[NEVER], TABLE[NEVER])
+    padding = np.full((3, IDS), PADDING, np.int32)
+    gradients = GRADIENTS[:3].copy()
+    assert np.array_equal(trained(make(0.1), ids=padding, gradients=gradients), TABLE)
+    both = np.concatenate([LOOKUPS[:1], padding]), np.concatenate([GRADIENTS[:1], gradients])
+    once = trained(make(0.1), ids=LOOKUPS[:1], gradients=GRADIENTS[:1])
+    assert np.array_equal(trained(make(0.1), ids=both[0], gradients=both[1]), once)
+
+
+@pytest.mark.parametrize("make", BY_ROWS.values(), ids=BY_ROWS)
+def test_schedule_is_read_at_the_step(make):
+    """A rate that falls to 0 after 5 steps leaves the table as 5 steps do."""
+
+    def schedule(step):
+        return jnp.where(step < 5, 0.1, 0.0)
+
+    five = trained(make(0.1), ids=LOOKUPS[:5], gradients=GRADIENTS[:5])
+    np.testing.assert_array_equal(trained(make(schedule), ids=LOOKUPS[:9], gradients=GRADIENTS[:9]), five)
+
+
+def test_schedule_equals_optax():
+    schedule = optax.cosine_decay_schedule(0.3, STEPS)
+    for rule, optimizer in ((row_optimizers.sgd, optax.sgd), (row_optimizers.adagrad, optax.adagrad)):
+        np.testing.assert_allclose(trained(rule(schedule)), trained_densely(optimizer(schedule)), rtol=1e-6, atol=1e-6)
+        densely = row_optimizers.densely(optimizer(schedule))
+        np.testing.assert_allclose(trained(densely), trained_densely(optimizer(schedule)), rtol=1e-6, atol=1e-6)
+
+
+TRACED = BY_ROWS | {"densely": lambda rate: row_optimizers.densely(optax.adam(rate))}
+
+
+@pytest.mark.parametrize("make", TRACED.values(), ids=TRACED)
+def test_traced_rates(make):
+    """Many rates in one vmap, and one traced rate under jit, equal single runs."""
+    rates = [0.01, 0.5]
+
+    def run(rate):
+        return trained(make(rate), ids=LOOKUPS[:3], gradients=GRADIENTS[:3])
+
+    @jax.jit
+    def all_ways(traced):
+        return jax.vmap(run)(traced), run(traced[1]), [run(rate) for rate in rates]
+
+    together, alone, singles = all_ways(jnp.array(rates))
+    np.testing.assert_allclose(together, jnp.stack(singles), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(alone, singles[1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", BY_ROWS.values(), ids=BY_ROWS)
+def test_whole_table_gradient_is_refused(make):
+    rule, table = make(0.1), jnp.asarray(TABLE)
+    with pytest.raises(ValueError, match="densely"):
+        rule.update(table, rule.init(table), RowGradient(None, jnp.ones_like(table), None), jnp.int32(0))
