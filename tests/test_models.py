@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import checkpoint, evaluate, names, optimizers, run, train_step
+from zoo import checkpoint, evaluate, names, objectives, optimizers, run, train_step
 from zoo.data.interactions import from_raw
-from zoo.types import PADDING
+from zoo.types import PADDING, Spec
 
 
 WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
@@ -113,8 +113,17 @@ def test_saved_and_restored_bit_for_bit(model, tmp_path):
 @pytest.mark.parametrize("model", TRAINED)
 def test_cost_is_positive(model):
     job, prepared, _, _ = made(model)
-    cost = names.model_module(model).cost(prepared.model, prepared.examples.spec, job.recipe.batch_size)
+    cost = names.model_module(model).cost(job.recipe, prepared.model)
     assert 0 < cost.bytes < 1e12 and 0 < cost.flops < 1e12
+
+
+def test_cost_of_mf_by_hand():
+    """4 users and 4 items of 8: 3 passes over 8 rows of 32 bytes and over 16 scores of 4; 16 x 8 x 6 operations."""
+    recipe = replace(names.recipe("mf/smoke")[2], batch_size=4)
+    model = recipe.model(Spec(num_users=5, num_items=6))
+    assert names.model_module("mf").cost(recipe, model) == (3 * 8 * 32 + 3 * 16 * 4, 16 * 8 * 6)
+    pairs = replace(recipe, objective=partial(objectives.bpr, num_negatives=2))
+    assert names.model_module("mf").cost(pairs, model) == (3 * 4 * 4 * 32, 4 * 3 * 8 * 6)
 
 
 @pytest.mark.parametrize(

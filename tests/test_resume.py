@@ -1,7 +1,6 @@
 """Killed at any moment, a run resumes to the same parameters and metrics, bit for bit."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -22,8 +21,13 @@ WORLD = "simulated:num_users=600,num_videos=300,num_watches=20000"
 
 
 def command(folder, *more):
-    fixed = f"train mf/smoke --data {WORLD} --resume --quiet --checkpoint-seconds 0 --epochs 12 --batch-size 64"
+    fixed = f"train mf/smoke --data {WORLD} --resume --quiet --checkpoint-seconds 0 --epochs 40 --batch-size 64"
     return [sys.executable, "-m", "zoo", *fixed.split(), "--workdir", str(folder), *more]
+
+
+def latest(folder):
+    """The number of the last complete checkpoint, 0 without one."""
+    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdigit()), default=0)
 
 
 def same_arrays(one, other):
@@ -38,18 +42,20 @@ def same_arrays(one, other):
     )
 
 
-@pytest.mark.parametrize("more", [(), ("--validate", "--set", "patience=4")], ids=["train", "validate"])
+@pytest.mark.parametrize("more", [(), ("--validate", "--set", "patience=40")], ids=["train", "validate"])
 def test_killed_three_times_and_resumed(tmp_path, more):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole, *more), check=True, capture_output=True)
     rng = random.Random(7)
     for _ in range(3):
-        process = subprocess.Popen(
-            command(broken, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-        )
-        time.sleep(rng.uniform(2.0, 6.0))
+        before = latest(broken)
+        process = subprocess.Popen(command(broken, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while latest(broken) < before + 2 and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.5))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (broken / "record.json").exists()
     subprocess.run(command(broken, *more), check=True, capture_output=True)
     records = [json.loads((folder / "record.json").read_text()) for folder in (whole, broken)]
     assert records[0]["metrics"] == records[1]["metrics"]

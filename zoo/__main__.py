@@ -157,7 +157,7 @@ def run_describe(options: argparse.Namespace) -> None:
 
     job = names.job(_request(options))
     table = Table("what", "how much", title=f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}")
-    for name, value in describe(job, names.model_module(job.names["model"]).cost).items():
+    for name, value in describe(job, getattr(names.model_module(job.names["model"]), "cost", None)).items():
         table.add_row(name, value)
     _console().print(table)
 

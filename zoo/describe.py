@@ -8,10 +8,10 @@ from zoo.memory import readable
 from zoo.run import Job, prepare, steps_per_epoch
 
 
-def describe(job: Job, cost: Callable) -> dict[str, str]:
+def describe(job: Job, cost: Callable | None) -> dict[str, str]:
     """Sizes of a job's model, its state, and the bytes and operations of one training step; nothing is allocated.
 
-    `cost(model, spec, batch_size)` is that of the model's file.
+    `cost(recipe, model)` is that of the model's file; a closed form has none.
     """
     prepared = prepare(job)
     state = jax.eval_shape(prepared.initial)
@@ -25,8 +25,8 @@ def describe(job: Job, cost: Callable) -> dict[str, str]:
         "parameters": f"{dense + sum(table.size for table in state.tables.values()):,}, of them {dense:,} dense",
         "optimizer state": readable(held),
     }
-    if recipe.solve is None:
-        moved = cost(prepared.model, spec, recipe.batch_size)
+    if cost is not None:
+        moved = cost(recipe, prepared.model)
         steps = steps_per_epoch(prepared.examples, recipe)
         sizes |= {
             "examples": f"{prepared.examples.num_train:,}",

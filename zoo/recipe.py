@@ -88,7 +88,7 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
         f"{part}.{keyword}": (part, keyword)
         for part in PARTS
         if getattr(recipe, part) is not None
-        for keyword in _keywords(getattr(recipe, part))
+        for keyword in function_of(getattr(recipe, part))[1]
     }
     matches = [key for key in parts if key == name or key.endswith(f".{name}")]
     if len(matches) != 1:
@@ -98,22 +98,21 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
         raise InputError(f"unknown setting {name!r}: {f'it could mean {" or ".join(matches)}' if matches else choice}")
     part, keyword = parts[matches[0]]
     current = getattr(recipe, part)
-    value = _as_type_of(_keywords(current)[keyword], value, name)
+    value = _as_type_of(function_of(current)[1][keyword], value, name)
     changed: dict[str, Any] = {part: partial(current, **{keyword: value})}
     return replace(recipe, **changed)
 
 
-def _keywords(part: Any) -> dict[str, Any]:
-    """The settings of a function, a class or a partial of one, with their present values: plain values only."""
+def function_of(part: Any) -> tuple[Any, dict[str, Any]]:
+    """The function behind a part, and its settings: plain values, those fixed by a partial over the defaults."""
     function, fixed = (part.func, part.keywords) if isinstance(part, partial) else (part, {})
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in ("name", "parent")  # flax's own
     }
-    return {
-        name: value for name, value in (defaults | fixed).items() if isinstance(value, (bool, int, float, str, tuple))
-    }
+    settings = defaults | fixed
+    return function, {k: v for k, v in settings.items() if isinstance(v, (bool, int, float, str, tuple))}
 
 
 def _as_type_of(current: Any, value: Any, name: str) -> Any:

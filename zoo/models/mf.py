@@ -20,6 +20,7 @@ from jax import Array
 
 from zoo import objectives, optimizers, schedules, tasks
 from zoo.embedding import Embed
+from zoo.recipe import Recipe, function_of
 from zoo.types import Batch, Cost, Spec
 
 
@@ -68,13 +69,18 @@ class RatingMF(nn.Module):
         return self.spec.rating_mean + user[:, -1] + item[:, -1] + jnp.sum(user[:, :-1] * item[:, :-1], -1)
 
 
-def cost(model: MF | RatingMF, spec: Spec, batch_size: int) -> Cost:
-    """One in-batch step: two rows an example read and written, and for ranking the batch-by-batch scores, three
-    products."""
-    rows = 2 * batch_size * model.embedding_dim * 4
-    if isinstance(model, RatingMF):
-        return Cost(bytes=2 * rows, flops=6 * batch_size * model.embedding_dim)
-    return Cost(bytes=2 * rows + 2 * 4 * batch_size**2, flops=6 * batch_size**2 * model.embedding_dim)
+def cost(recipe: Recipe, model: MF | RatingMF) -> Cost:
+    """Three passes over each row looked up (read, and read and written by the update) and over each score of a softmax.
+
+    A score is a product of two vectors, forward and for both gradients: 6 operations a dimension. The state of the
+    optimizer is left out.
+    """
+    batch, dim, row_bytes = recipe.batch_size, model.embedding_dim, 4 * model.embedding_dim
+    objective, settings = function_of(recipe.objective)
+    if objective is objectives.in_batch_softmax:
+        return Cost(bytes=3 * 2 * batch * row_bytes + 3 * 4 * batch**2, flops=6 * batch**2 * dim)
+    negatives = settings["num_negatives"] if objective is objectives.bpr else 0
+    return Cost(bytes=3 * (2 + negatives) * batch * row_bytes, flops=6 * (1 + negatives) * batch * dim)
 
 
 RECIPES = {

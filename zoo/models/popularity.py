@@ -10,7 +10,7 @@ from jax import Array
 
 from zoo import tasks
 from zoo.data.splits import Split
-from zoo.types import Batch, Cost, Spec
+from zoo.types import Batch, Spec
 
 
 class Popularity(nn.Module):
@@ -38,10 +38,6 @@ class Popularity(nn.Module):
 def solve(split: Split) -> dict[str, Array]:
     """The parameters in closed form: a count."""
     return {"score": jnp.asarray(tasks.popularity_scores(split.train))[:, None]}
-
-
-def cost(model: Popularity, spec: Spec, batch_size: int) -> Cost:
-    return Cost(bytes=0, flops=0)
 
 
 RECIPES = {
