@@ -114,10 +114,40 @@ def test_adam_equals_dense_adam_where_every_row_is_looked_up():
     np.testing.assert_allclose(lazy, dense, rtol=1e-5, atol=1e-5)
 
 
+def test_rowwise_adam():
+    """Against a loop: the second moments of all rows decay each step, only the rows looked up move."""
+    table, square = TABLE.astype(np.float64), np.zeros(ROWS)
+    for step, gradients in enumerate(dense_gradients()):
+        square *= 0.999
+        for row in set(LOOKUPS[step]) - {PADDING}:
+            square[row] += 0.001 * np.mean(gradients[row] ** 2)
+            table[row] -= 0.1 * gradients[row] / (np.sqrt(square[row] / (1 - 0.999 ** (step + 1))) + 1e-8)
+    np.testing.assert_allclose(trained(row_optimizers.rowwise_adam(0.1)), table, rtol=1e-4, atol=1e-4)
+
+
+def test_rowwise_adam_goes_as_far_as_dense_adam():
+    """One row of one number, looked up every 20th step with gradient 1: the way after 2,000 steps, within 1 %."""
+
+    def way(rule):
+        def one(carry, step):
+            ids = jnp.where(step % 20 == 0, 0, PADDING)[None]
+            table, state = rule.update(*carry, RowGradient(ids, jnp.ones((1, 1)), jnp.ones(1)), step)
+            return (table, state), None
+
+        start = jnp.zeros((1, 1))
+        return jax.lax.scan(one, (start, rule.init(start)), jnp.arange(2000))[0][0][0, 0]
+
+    rules = [row_optimizers.densely(optax.adam(0.01)), row_optimizers.rowwise_adam(0.01), row_optimizers.adam(0.01)]
+    dense, rowwise, lazy = jax.jit(lambda: [way(rule) for rule in rules])()
+    assert rowwise == pytest.approx(dense, rel=0.01)
+    assert abs(lazy) < 0.5 * abs(dense)
+
+
 BY_ROWS = {
     "sgd": row_optimizers.sgd,
     "adagrad": row_optimizers.adagrad,
     "rowwise_adagrad": row_optimizers.rowwise_adagrad,
+    "rowwise_adam": row_optimizers.rowwise_adam,
     "adam": row_optimizers.adam,
     "adam with decay": partial(row_optimizers.adam, weight_decay=0.1),
 }

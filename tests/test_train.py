@@ -195,7 +195,7 @@ def test_an_empty_batch_changes_no_table_and_has_loss_0():
         state = start(optimizer, batch=batch)
         return state, *core_step(Tiny(), squared_error, optimizer, state, empty)
 
-    kinds = ["adagrad", "adamw", "rowwise_adagrad", "sgd_each_example", "dense_sgd"]
+    kinds = ["adagrad", "adamw", "rowwise_adagrad", "rowwise_adam", "sgd_each_example", "dense_sgd"]
     for state, after, metrics in jax.jit(lambda: [before_and_after(name) for name in kinds])():
         assert metrics["loss_sum"] == 0 and metrics["num_examples"] == 0
         assert np.array_equal(after.tables["user"], state.tables["user"])
@@ -239,7 +239,7 @@ def test_learning_rates_in_one_vmap():
     assert_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *singles))
 
 
-BY_ROWS = ["sgd", "sgd_each_example", "adagrad", "rowwise_adagrad", "adam", "adamw"]
+BY_ROWS = ["sgd", "sgd_each_example", "adagrad", "rowwise_adagrad", "rowwise_adam", "adam", "adamw"]
 
 
 def compiled_scan(name, num_users, dim=16):

@@ -116,6 +116,11 @@ def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
 
 def job(request: Request, interactions: Interactions | None = None) -> Job:
     """A request made concrete. `interactions` given directly stand in for request.data."""
+    for name, value in request.settings.items():
+        if not isinstance(value, (bool, int, float, str, tuple)):
+            raise InputError(
+                f"setting {name}={value!r}: a run keeps its settings as plain values; write a recipe for more"
+            )
     data_name = request.data or ("interactions" if interactions is not None else recipe(request.model)[2].data)
     model, chosen, found = chosen_recipe(request, data_name)
     rule = split(request.split) if request.split else None  # before the data is read: a wrong name costs no time

@@ -1,0 +1,88 @@
+"""python -m benchmarks SUITE, from the repository's root: limits | throughput | rows | quality | report.
+
+Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
+or a broken record.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import isolated, limits, quality, report, rows, throughput
+from benchmarks.timing import TimingError
+from zoo.__main__ import Parser
+from zoo.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parser().parse_args(arguments)
+        return options.run(options)
+    except (InputError, TimingError, isolated.Failed) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted; what was measured so far is recorded", file=sys.stderr)
+        return 130
+
+
+def parser() -> Parser:
+    top = Parser(prog="python -m benchmarks", description="What is measured of the zoo.", allow_abbrev=False)
+    suites = top.add_subparsers(dest="suite", metavar="SUITE", required=True)
+
+    def suite(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = suites.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run)
+        added.add_argument(
+            "--records", type=Path, default=report.RECORDS, metavar="DIR", help="where records are (benchmarks/records)"
+        )
+        return added
+
+    quick = {"action": "store_true", "help": "a trial: smaller, and its records stay out of the tables"}
+    allocators = {"choices": list(isolated.ALLOCATORS), "metavar": "NAME"}
+
+    added = suite("limits", limits.run, "what this device can do at most: bandwidths, matmul rate, dispatch latency")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
+
+    added = suite("throughput", throughput.run, "training speed of every recipe of some models, against the limits")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    added.add_argument("--rows", type=_positive, default=30_000, metavar="N", help="users, and items (default 30000)")
+    added.add_argument(
+        "--zipf", type=float, default=1.0, metavar="X", help="exponent of the skew, 0 uniform (default 1)"
+    )
+    added.add_argument("--batch-size", type=_positive, metavar="N", help="default: the recipe's")
+    added.add_argument("--embedding-dim", type=_positive, metavar="N", help="default: the recipe's")
+    added.add_argument("--allocator", default="default", **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("rows", rows.run, "one step by rows and densely, against the size of the table")
+    added.add_argument("--quick", **quick)
+    added.add_argument(
+        "--optimizers", nargs="+", choices=rows.OPTIMIZERS, default=list(rows.OPTIMIZERS), metavar="NAME"
+    )
+    added.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="rows of the item table")
+    added.add_argument("--zipf", nargs="+", type=float, metavar="X", help="exponents of the skew (default 0 and 1)")
+    added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")
+    added.add_argument("--only", nargs="+", metavar="NAME", help="claims to run (default all)")
+    added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
+    added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")
+    return top
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

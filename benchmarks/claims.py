@@ -1,0 +1,87 @@
+"""What the zoo claims to reach, on which data, and what others published there. The bars say what may not be missed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    name: str
+    metrics: Mapping[str, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The metric's mean over seeds must be >= or <= `value`, or `value` times the same metric of a baseline."""
+
+    metric: str
+    comparison: str
+    value: float
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    name: str
+    model: str  # model/recipe
+    data: str
+    metrics: tuple[str, ...]  # what the table shows
+    split: str | None = None  # None: the data set's own
+    published: tuple[Published, ...] = ()
+    bars: tuple[Bar, ...] = ()
+
+
+_BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
+_SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-validation"
+_RANKED = ("recall@20", "ndcg@20")
+
+
+def _gowalla(name: str, recall: float, ndcg: float, source: str = _BARS) -> Published:
+    return Published(name, dict(zip(_RANKED, (recall, ndcg), strict=True)), source)
+
+
+def _simulated(seed: int) -> Claim:
+    """A world that nothing was tuned on, where the best attainable is known."""
+    return Claim(
+        name=f"mf-simulated-{seed}",
+        model="mf/ranking",
+        data=f"simulated:seed={seed}",
+        metrics=("recall@10",),
+        bars=(Bar("recall@10", ">=", 2.0, "popularity"), Bar("recall@10", ">=", 0.75, "oracle")),
+    )
+
+
+CLAIMS = (
+    Claim(
+        name="mf-gowalla",
+        model="mf/ranking",
+        data="gowalla",
+        metrics=_RANKED,
+        published=(
+            _gowalla("MF-BPR", 0.1627, 0.1378),
+            _gowalla("LightGCN", 0.1830, 0.1554, "He et al. 2020, LightGCN, table 3"),
+            _gowalla("SimpleX", 0.1872, 0.1557),
+        ),
+        bars=(Bar("recall@20", ">=", 0.175), Bar("ndcg@20", ">=", 0.146)),
+    ),
+    Claim(
+        name="mf-movielens-1m",
+        model="mf/rating",
+        data="movielens-1m",
+        split="random",
+        metrics=("rmse", "mae"),
+        published=(Published("Surprise SVD, 5-fold", {"rmse": 0.873}, _SURPRISE),),
+        bars=(Bar("rmse", "<=", 0.850),),
+    ),
+    Claim(
+        name="mf-movielens-100k",
+        model="mf/rating",
+        data="movielens-100k",
+        split="published",
+        metrics=("rmse", "mae"),
+        bars=(Bar("rmse", "<=", 0.925),),
+    ),
+    *(_simulated(seed) for seed in (100, 101, 102)),
+    Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
+)

@@ -1,0 +1,76 @@
+"""python -m benchmarks quality: run the claims and compare what is reached with their bars."""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import tables
+from benchmarks.claims import CLAIMS, Bar, Claim
+from zoo import records
+from zoo.api import run_request
+from zoo.data import catalog
+from zoo.errors import InputError
+from zoo.names import Request
+
+
+def run(options: argparse.Namespace) -> int:
+    missed = False
+    for claim in chosen(options.only):
+        reason = absent(claim)
+        if reason:
+            print(f"{claim.name}: skipped: {reason}")
+            continue
+        found = []
+        for seed in options.seeds:
+            record = train(claim, seed)
+            records.append_line(options.records / "quality.jsonl", record)
+            found.append(record)
+        for bar in claim.bars:
+            value, bound = against(bar, found)
+            passed = holds(bar, value, bound)
+            missed |= not passed
+            of = f" ({bar.value:g} x {bar.baseline})" if bar.baseline else ""
+            verdict = "pass" if passed else "MISSED"
+            print(f"{claim.name}: {bar.metric} {value:.4f} {bar.comparison} {bound:.4f}{of}: {verdict}", flush=True)
+        tables.show(claim.name, tables.quality(found, [claim]))
+    return 1 if missed else 0
+
+
+def chosen(names: Sequence[str] | None) -> list[Claim]:
+    unknown = sorted(set(names or ()) - {claim.name for claim in CLAIMS})
+    if unknown:
+        raise InputError(f"unknown claim {unknown[0]!r}; there are {', '.join(claim.name for claim in CLAIMS)}")
+    return [claim for claim in CLAIMS if names is None or claim.name in names]
+
+
+def absent(claim: Claim) -> str | None:
+    """Why a claim cannot be run here, or None."""
+    dataset = catalog.find(claim.data.partition(":")[0])
+    if not dataset.files or catalog.folder(dataset) is not None:
+        return None
+    return f"data set {dataset.name} is not here; zoo data says how to get it"
+
+
+def train(claim: Claim, seed: int) -> dict[str, Any]:
+    """The zoo's own record of one run, marked with the claim."""
+    request = Request(model=claim.model, data=claim.data, split=claim.split, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_request(request, folder=Path(folder) / "run", quiet=not sys.stdout.isatty())
+    return {"suite": "quality", "claim": claim.name, **run.record}
+
+
+def against(bar: Bar, found: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The metric's mean over the runs, and what the bar asks of it."""
+    value = statistics.mean(next(iter(record["metrics"].values()))[bar.metric] for record in found)
+    if bar.baseline is None:
+        return value, bar.value
+    reference = statistics.mean(record["baselines"][bar.baseline][bar.metric] for record in found)
+    return value, bar.value * reference
+
+
+def holds(bar: Bar, value: float, bound: float) -> bool:
+    return {">=": value >= bound, "<=": value <= bound}[bar.comparison]

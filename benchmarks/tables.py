@@ -1,0 +1,190 @@
+"""Tables from records: what a reader sees of them, as Markdown and on the terminal. Pure functions of the records."""
+
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import InputError
+from zoo.memory import readable
+
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def markdown(table: Table) -> str:
+    lines = [table.header, tuple("---" if column == 0 else "---:" for column in range(len(table.header))), *table.rows]
+    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return text + (f"\n{table.note}\n" if table.note else "")
+
+
+def show(title: str, table: Table) -> None:
+    """Print a table on the terminal."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table as Printed
+
+    printed = Printed(*table.header, title=title)
+    for row in table.rows:
+        printed.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    console.print(printed)
+    if table.note:
+        console.print(table.note, highlight=False)
+
+
+def device_of(record: Record) -> str:
+    """The device whose speed a record states: an accelerator's name, else processor and cores."""
+    environment = record["environment"]
+    if environment["device"] != "cpu":
+        return environment["device"]
+    return f"{environment['processor']}, {environment['cores']} cores"
+
+
+def by_device(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(device_of(record), []).append(record)
+    return found
+
+
+def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list[Record]:
+    """The last record of each key by time; the later in the file among equals."""
+    found = {key(record): record for record in sorted(records, key=lambda record: record["environment"]["time"])}
+    return list(found.values())
+
+
+def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
+    """A line a claim: mean over seeds, ± standard deviation where there are several."""
+    lines, seeds = [], set()
+    for claim in claims:
+        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
+        if not runs:
+            continue
+        seeds |= {record["seed"] for record in runs}
+        metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
+        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
+        lines.append(
+            (
+                f"{runs[0]['model']}/{runs[0]['recipe']}",
+                f"{runs[0]['data']} ({runs[0]['split']})",
+                ", ".join(metrics),
+                "; ".join([_published(entry) for entry in claim.published] + _baselines(claim, runs)) or "-",
+                f"{seconds:.1f}" if seconds else "-",
+            )
+        )
+    note = _note(records, f"Mean ± standard deviation over seeds {', '.join(map(str, sorted(seeds)))}.")
+    return Table(("model/recipe", "data (split)", "reached", "to compare", "seconds to train"), tuple(lines), note)
+
+
+def throughput(records: Sequence[Record]) -> Table:
+    """A line a model and configuration, on columns that lie on the device and through the input pipeline."""
+    keys = ("model", "rows", "zipf", "batch_size", "embedding_dim", "allocator")
+    chosen = newest(records, lambda record: tuple(record[name] for name in keys))
+    header = ("model/recipe", "rows", "batch", "step ms (p90)", "examples/s", "through the pipeline", "compile s")
+    header += ("peak memory", "GB/s", "GFLOP/s", "of the limit", "bound by")
+    lines = [
+        (
+            record["model"],
+            f"{record['rows']:,}",
+            f"{record['batch_size']:,}",
+            f"{record['step_ms']['median']:.3f} ({record['step_ms']['p90']:.3f})",
+            f"{record['examples_per_second']:,.0f}",
+            f"{record['pipeline']['examples_per_second']:,.0f}",
+            f"{record['compile_seconds']:.1f}",
+            readable(record["peak_memory_bytes"]),
+            f"{record['achieved_gb_per_s']:.2f}",
+            f"{record['achieved_gflop_per_s']:.2f}",
+            f"{100 * record['fraction_of_limit']:.0f} %",
+            record["bound"],
+        )
+        for record in sorted(chosen, key=lambda record: tuple(str(record[name]) for name in keys))
+    ]
+    return Table(header, tuple(lines), _note(records, f"Allocator: {_joined(r['allocator'] for r in records)}."))
+
+
+def rows(records: Sequence[Record], sizes: Sequence[int] = (10_000, 100_000, 1_000_000, 10_000_000)) -> Table:
+    """Median milliseconds of a step: a line an optimizer, skew and allocator, a column a table size."""
+    chosen = newest(records, lambda record: (_series(record), record["items"]))
+    steps = {(_series(record), record["items"]): record["step_ms"]["median"] for record in chosen}
+    lines = []
+    for series in dict.fromkeys(sorted((_series(record) for record in chosen), key=_series_order)):
+        optimizer, zipf, allocator = series
+        values = [steps.get((series, size)) for size in sizes]
+        if any(value is not None for value in values):
+            ids = "uniform" if zipf == 0 else f"Zipf {zipf:g}"
+            lines.append((optimizer, ids, allocator, *("-" if v is None else f"{v:.2f}" for v in values)))
+    header = ("optimizer", "ids", "allocator", *(f"step ms, {short(size)} rows" for size in sizes))
+    return Table(header, tuple(lines), _note(records))
+
+
+def limits(records: Sequence[Record]) -> Table:
+    names = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s", "dispatch_us")
+    chosen = newest(records, lambda record: record["allocator"])
+    lines = tuple((record["allocator"], *(f"{record[name]:.1f}" for name in names)) for record in chosen)
+    header = ("allocator", "copy GB/s", "gather GB/s", "scatter-add GB/s", "matmul GFLOP/s", "dispatch µs")
+    return Table(header, lines, _note(records))
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.4f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"
+
+
+def short(size: int) -> str:
+    """10000 -> "10k"."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if size >= unit:
+            return f"{size / unit:g}{name}"
+    return str(size)
+
+
+def _note(records: Sequence[Record], text: str = "") -> str:
+    """The device, versions and commits that a table stands on; it stands on one device only."""
+    devices = sorted({device_of(record) for record in records})
+    if len(devices) > 1:
+        raise InputError(f"one table would mix {' and '.join(devices)}: make a table for each (tables.by_device)")
+    environments = [record["environment"] for record in records]
+    jax = _joined(environment["packages"]["jax"] for environment in environments)
+    commits = _joined(environment["commit"] or "unknown" for environment in environments)
+    days = sorted(environment["time"][:10] for environment in environments)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    return f"{text} {devices[0]}; jax {jax}; {when}, commit {commits}.".strip()
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _series(record: Record) -> tuple[str, float, str]:
+    return record["optimizer"], record["zipf"], record["allocator"]
+
+
+def _series_order(series: tuple[str, float, str]) -> tuple:
+    optimizer, zipf, allocator = series
+    return optimizer.startswith("dense_"), optimizer.removeprefix("dense_"), -zipf, allocator
+
+
+def _metrics(record: Record) -> Mapping[str, float]:
+    return next(iter(record["metrics"].values()))
+
+
+def _published(entry: Any) -> str:
+    return f"{entry.name} {' / '.join(f'{value:.4f}' for value in entry.metrics.values())}"
+
+
+def _baselines(claim: Any, runs: Sequence[Record]) -> list[str]:
+    """The baselines that the claim's bars are stated against."""
+    against = dict.fromkeys((bar.baseline, bar.metric) for bar in claim.bars if bar.baseline)
+    return [
+        f"{baseline} {statistics.mean(record['baselines'][baseline][metric] for record in runs):.4f}"
+        for baseline, metric in against
+    ]

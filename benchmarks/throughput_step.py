@@ -1,0 +1,109 @@
+"""One configuration of the throughput record: a recipe of a model as the product trains it, at one size and skew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import isolated, synthetic, timing
+from zoo import make_train_step, names, scan_steps
+from zoo.data import splits
+from zoo.recipe import Recipe, override
+from zoo.run import Job, Prepared, chunk_bounds, epoch_order, fetch, prepare, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Configuration:
+    model: str  # model/recipe
+    rows: int  # users, and as many items
+    interactions: int  # less the held-out part: the examples of an epoch
+    zipf: float  # exponent of the skew of users and items, 0 uniform
+    batch_size: int | None = None  # None: the recipe's
+    embedding_dim: int | None = None
+    repeats: int = timing.MIN_REPEATS
+    seed: int = 0
+
+
+def measure(configuration: Configuration) -> dict[str, Any]:
+    """Milliseconds a step of the zoo's own scan_steps(make_train_step(...)), fed in two ways.
+
+    From the device: a repeat is a chunk of steps whose order lies on the device. Through the pipeline: a repeat is an
+    epoch, with its order drawn on the host and its metrics fetched chunk by chunk, as zoo.run does.
+    """
+    recipe, prepared = prepared_job(configuration)
+    examples = prepared.examples
+    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
+    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
+    objective = recipe.objective
+    assert objective is not None, "a closed form has no step to time"
+    scan = scan_steps(make_train_step(prepared.model, objective, prepared.optimizer))
+    state = prepared.initial()
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.tables)))
+    optimizer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.opt_state, state.row_state)))
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    length = bounds[0][1]
+    first = epoch_order(examples, recipe, configuration.seed, 0)
+    compiled, compile_seconds = {}, 0.0
+    for chunk in {stop - start: first[start:stop] for start, stop in bounds}.values():
+        compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, jnp.asarray(chunk))
+        compile_seconds += seconds
+        timing.check_in_place(compiled[len(chunk)], state.tables)
+    full = [jnp.asarray(first[start:stop]) for start, stop in bounds if stop - start == length]
+
+    def from_device(carry, repeat):
+        return compiled[length](carry[0], constants, columns, full[repeat % len(full)])
+
+    def through_pipeline(carry, repeat):
+        order = epoch_order(examples, recipe, configuration.seed, repeat)
+        state, fetched = carry[0], {}
+        for start, stop in bounds:
+            state, metrics = compiled[stop - start](state, constants, columns, jnp.asarray(order[start:stop]))
+            fetched = fetch(metrics)
+        return state, fetched
+
+    device, carry = timing.measure(from_device, (state, None), steps=length, repeats=configuration.repeats)
+    _check_finite(carry[1])
+    epoch, carry = timing.measure(through_pipeline, carry, steps=len(first), repeats=configuration.repeats)
+    _check_finite(carry[1])
+    cost = names.model_module(configuration.model.partition("/")[0]).cost
+    moved = cost(recipe, prepared.model)
+    return {
+        "batch_size": recipe.batch_size,
+        "embedding_dim": getattr(prepared.model, "embedding_dim", None),
+        "examples": examples.num_train,
+        "steps": length,
+        "step_ms": device.step_ms,
+        "examples_per_second": 1e3 * recipe.batch_size / device.step_ms["median"],
+        "pipeline": {
+            "step_ms": epoch.step_ms,
+            "examples_per_second": 1e3 * examples.num_train / (len(first) * epoch.step_ms["median"]),
+        },
+        "compile_seconds": compile_seconds,
+        "parameter_bytes": state_bytes,
+        "optimizer_bytes": optimizer_bytes,
+        "bytes": moved.bytes,
+        "flops": moved.flops,
+    }
+
+
+def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:
+    """The recipe with the overrides asked for, prepared on made-up interactions as zoo.run prepares a job."""
+    recipe = names.recipe(configuration.model)[2]
+    settings = {"batch_size": configuration.batch_size, "embedding_dim": configuration.embedding_dim}
+    recipe = override(recipe, {name: value for name, value in settings.items() if value is not None})
+    recipe = replace(recipe, split=recipe.split or splits.random, repeats=None)
+    rows, size = configuration.rows, configuration.interactions
+    data = synthetic.interactions(rows, rows, size, configuration.zipf, configuration.seed)
+    return recipe, prepare(Job(recipe, data, {}, configuration.seed))
+
+
+def _check_finite(metrics: Mapping[str, Any]) -> None:
+    if not np.isfinite(np.asarray(metrics["loss_sum"])).all():
+        raise timing.TimingError("the loss is not finite: the steps timed are no training")
+
+
+if __name__ == "__main__":
+    isolated.answer(measure, Configuration)
