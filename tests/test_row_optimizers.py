@@ -126,21 +126,22 @@ def test_rowwise_adam():
 
 
 def test_rowwise_adam_goes_as_far_as_dense_adam():
-    """One row of one number, looked up every 20th step with gradient 1: the way after 2,000 steps, within 1 %."""
+    """A row looked up every 100th step with gradient 1: the way from step 2,000 to 8,000, within 1 %."""
 
     def way(rule):
         def one(carry, step):
-            ids = jnp.where(step % 20 == 0, 0, PADDING)[None]
+            ids = jnp.where(step % 100 == 0, 0, PADDING)[None]
             table, state = rule.update(*carry, RowGradient(ids, jnp.ones((1, 1)), jnp.ones(1)), step)
-            return (table, state), None
+            return (table, state), table[0, 0]
 
         start = jnp.zeros((1, 1))
-        return jax.lax.scan(one, (start, rule.init(start)), jnp.arange(2000))[0][0][0, 0]
+        places = jax.lax.scan(one, (start, rule.init(start)), jnp.arange(8000))[1]
+        return places[-1] - places[1999]
 
     rules = [row_optimizers.densely(optax.adam(0.01)), row_optimizers.rowwise_adam(0.01), row_optimizers.adam(0.01)]
-    dense, rowwise, lazy = jax.jit(lambda: [way(rule) for rule in rules])()
+    dense, rowwise, lazy = map(float, jax.jit(lambda: [way(rule) for rule in rules])())
     assert rowwise == pytest.approx(dense, rel=0.01)
-    assert abs(lazy) < 0.5 * abs(dense)
+    assert abs(lazy) < abs(dense) / 2
 
 
 BY_ROWS = {

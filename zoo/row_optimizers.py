@@ -123,12 +123,13 @@ def rowwise_adam(learning_rate: LearningRate, b2: float = 0.999, eps: float = 1e
         square, seen = state
         rows = _rows(gradient)
         now = step + 1
-        passed = (now - seen.at[rows].get(mode="fill", fill_value=0)).astype(jnp.float32)
-        decayed = b2**passed * square.at[rows].get(mode="fill", fill_value=0)
+        passed = now - seen.at[rows].get(mode="fill", fill_value=0)
+        decayed = b2 ** passed.astype(jnp.float32) * square.at[rows].get(mode="fill", fill_value=0)
         square_rows = decayed + (1 - b2) * jnp.mean(gradient.sums**2, axis=-1)
         scale = jnp.sqrt(square_rows / (1 - b2 ** now.astype(jnp.float32))) + eps
         table = table.at[rows].add(-_rate(learning_rate, step) * gradient.sums / scale[:, None], mode="drop")
-        return table, (square.at[rows].set(square_rows, mode="drop"), seen.at[rows].set(now, mode="drop"))
+        # Added, not set to `now`: a write that does not wait for the read of `seen` costs a copy of it each step.
+        return table, (square.at[rows].set(square_rows, mode="drop"), seen.at[rows].add(passed, mode="drop"))
 
     return RowOptimizer(init, update)
 

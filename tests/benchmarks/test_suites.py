@@ -1,0 +1,145 @@
+"""The suites on sizes of a toy, and the tables on made-up records."""
+
+import json
+
+import pytest
+
+from benchmarks import claims, limits, quality, report, rows_step, rows_summary, tables, throughput, throughput_step
+from benchmarks.__main__ import main
+from benchmarks.claims import Bar
+from zoo.errors import InputError
+
+
+ENVIRONMENT = {
+    "device": "cpu",
+    "processor": "P",
+    "cores": 2,
+    "commit": "abc",
+    "time": "2026-01-01T00:00:00Z",
+    "packages": {"jax": "1"},
+}
+
+
+def quality_record(seed=0, recall=0.18, time="2026-01-01T00:00:00Z", processor="P"):
+    return {
+        "claim": "mf-gowalla",
+        "model": "mf",
+        "recipe": "ranking",
+        "data": "gowalla",
+        "split": "published",
+        "seed": seed,
+        "metrics": {"test": {"recall@20": recall, "ndcg@20": 0.15}},
+        "baselines": {"popularity": {"recall@20": 0.04, "ndcg@20": 0.03}},
+        "training": {"seconds": 60.0},
+        "environment": ENVIRONMENT | {"time": time, "processor": processor},
+    }
+
+
+def rows_record(optimizer, items, ms, allocator="default"):
+    timed = {"step_ms": {"median": ms}, "allocator": allocator, "environment": ENVIRONMENT}
+    return {"optimizer": optimizer, "items": items, "zipf": 0.0, **timed}
+
+
+def test_a_step_of_the_rows_record_updates_in_place():
+    configuration = rows_step.Configuration("rowwise_adagrad", 3000, 100, 1.1, 2, batch_size=64, embedding_dim=8)
+    found = rows_step.measure(configuration)
+    assert found["alias_bytes"] >= found["table_bytes"] == 3100 * 8 * 4
+    assert found["step_ms"]["median"] > 0 and found["compile_seconds"] > 0
+
+
+@pytest.mark.parametrize("recipe", throughput.recipes(["mf", "popularity"]))
+def test_throughput_of_every_recipe(recipe):
+    configuration = throughput_step.Configuration(recipe, rows=200, interactions=400, zipf=1.0, batch_size=32)
+    found = throughput_step.measure(configuration)
+    assert found["examples_per_second"] > 0 and found["pipeline"]["examples_per_second"] > 0
+    ceiling = {"copy_gb_per_s": 10.0, "matmul_gflop_per_s": 100.0}
+    assert 0 < throughput.against_limits(2.0, 1e6, 1e6, ceiling)["fraction_of_limit"] == pytest.approx(0.05)
+
+
+def test_limits_are_measured():
+    found = limits.measure(limits.Configuration(2**16, 2**10, 16, 2**6, 2, 64))
+    assert all(found[name] > 0 for name in limits.NAMES)
+
+
+def test_verdicts_of_rows():
+    """Growth 3 of adam, dense adam 6 times slower at a million rows under its best allocator, equal at 100,000."""
+    records = [
+        rows_record("adam", n, 6.0 if n == 10_000_000 else 2.0) for n in (10_000, 100_000, 1_000_000, 10_000_000)
+    ]
+    records += [
+        rows_record("dense_adam", n, ms, "tuned") for n, ms in ((10_000, 0.5), (100_000, 2.0), (1_000_000, 12.0))
+    ]
+    records.append(rows_record("dense_adam", 1_000_000, 20.0))
+    found = {
+        (what, allocator): (value, verdict)
+        for what, _, allocator, value, _, verdict in rows_summary.verdicts(records).rows
+    }
+    assert found["adam: 10M over 100k rows", "default"] == ("3.00", "MISSED")
+    assert found["adam: dense over by rows at 1M", "default"] == ("6.0", "met")
+    assert found["adam: rows below which dense is faster", "default"][0] == "100,000"
+
+
+def test_quality_takes_the_newest_of_each_seed_and_its_spread():
+    records = [
+        quality_record(recall=0.1),
+        quality_record(recall=0.18, time="2026-01-02T00:00:00Z"),
+        quality_record(1, 0.2),
+    ]
+    text = tables.markdown(tables.quality(records, claims.CLAIMS))
+    assert "recall@20 0.1900 ± 0.0141" in text and "LightGCN 0.1830 / 0.1554" in text and "60.0" in text
+
+
+def test_bars():
+    records = [quality_record(0, 0.17), quality_record(1, 0.19)]
+    assert quality.against(Bar("recall@20", ">=", 0.175), records) == (pytest.approx(0.18), 0.175)
+    assert quality.against(Bar("recall@20", ">=", 2.0, "popularity"), records)[1] == pytest.approx(0.08)
+    assert quality.holds(Bar("recall@20", ">=", 0.1), 0.2, 0.1) and not quality.holds(Bar("rmse", "<=", 0.9), 0.91, 0.9)
+
+
+def test_two_devices_never_share_a_table():
+    records = [quality_record(), quality_record(1, processor="Q")]
+    with pytest.raises(InputError, match="would mix"):
+        tables.quality(records, claims.CLAIMS)
+    assert set(tables.by_device(records)) == {"P, 2 cores", "Q, 2 cores"}
+
+
+def test_a_broken_line_is_named_and_the_others_kept(tmp_path):
+    lines = [json.dumps(quality_record()), "{broken", json.dumps(quality_record(1)), '{"claim": "mf-gowalla"}']
+    (tmp_path / "quality.jsonl").write_text("\n".join(lines) + "\n")
+    records, problems = report.read(tmp_path)
+    assert [record["seed"] for record in records["quality"]] == [0, 1]
+    assert len(problems) == 2 and "quality.jsonl, line 2:" in problems[0] and "line 4:" in problems[1]
+
+
+def test_a_page_changes_once_and_only_between_its_markers(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- report:quality -->\nold\n<!-- /report:quality -->\nafter\n")
+    found = report.sections({"quality": [quality_record()]})
+    new = report.changes([page, tmp_path / "absent.md"], found)[page]
+    assert new.startswith("before\n<!--") and new.endswith("-->\nafter\n") and "0.1800" in new and "old" not in new
+    page.write_text(new)
+    assert not report.changes([page], found)
+    page.write_text("<!-- report:qualty -->\n<!-- /report:qualty -->\n")
+    with pytest.raises(InputError, match="qualty"):
+        report.changes([page], found)
+
+
+def test_the_committed_pages_equal_their_records():
+    records, problems = report.read(report.RECORDS)
+    assert not problems
+    assert not report.changes(report.FILES, report.sections(records))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["throughput", "--models", "mff"], "'mff'"),
+        (["rows", "--optimizers", "adm"], "'adm'"),
+        (["quality", "--only", "gowala"], "'gowala'"),
+        (["quolity"], "quolity"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(capsys, arguments, word):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert word in error and "\n" not in error
