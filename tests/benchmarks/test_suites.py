@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from benchmarks import claims, limits, quality, report, rows_step, rows_summary, tables, throughput, throughput_step
+from benchmarks import (
+    claims,
+    limits,
+    plot,
+    quality,
+    report,
+    rows_step,
+    rows_summary,
+    tables,
+    throughput,
+    throughput_step,
+)
 from benchmarks.__main__ import main
 from benchmarks.claims import Bar
 from zoo.errors import InputError
@@ -77,6 +88,19 @@ def test_verdicts_of_rows():
     assert found["adam: 10M over 100k rows", "default"] == ("3.00", "MISSED")
     assert found["adam: dense over by rows at 1M", "default"] == ("6.0", "met")
     assert found["adam: rows below which dense is faster", "default"][0] == "100,000"
+
+
+def test_a_plot_is_the_same_byte_for_byte(tmp_path):
+    pytest.importorskip("matplotlib", reason="a plot needs the extra `plots`")
+    records = [
+        rows_record(name, items, 1.0 + items / 1e5) | {"batch_size": 64, "embedding_dim": 8}
+        for name in ("adam", "dense_adam")
+        for items in (10_000, 100_000)
+    ]
+    for name in ("a.svg", "b.svg"):
+        plot.draw(records, tmp_path / name)
+    drawn = (tmp_path / "a.svg").read_bytes()
+    assert drawn == (tmp_path / "b.svg").read_bytes() and b"dense_adam" in drawn and b"<dc:date>" not in drawn
 
 
 def test_quality_takes_the_newest_of_each_seed_and_its_spread():
