@@ -29,7 +29,11 @@ def run(options: argparse.Namespace) -> int:
             embedding_dim=options.embedding_dim,
             seed=options.seed,
         )
-        measured = isolated.run("benchmarks.throughput_step", configuration, options.allocator)
+        try:
+            measured = isolated.run("benchmarks.throughput_step", configuration, options.allocator)
+        except isolated.Failed as error:
+            print(f"{model}: no result: {error}", flush=True)
+            continue
         record = {
             "suite": "throughput",
             **dataclasses.asdict(configuration),
@@ -45,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         found.append(record)
     if found:
         tables.show("Training speed", tables.throughput(found))
-    return 0
+    return 0 if len(found) == len(models) else 2
 
 
 def recipes(models: Sequence[str]) -> list[str]:
