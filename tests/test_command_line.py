@@ -146,6 +146,7 @@ def test_a_finished_run_is_read_back(capsys, trained):
         (["train", "mf", "--set", "l3=0.1"], ["'l3'", "l2"]),
         (["train", "mf", "--set", "l2"], ["FIELD=VALUE"]),
         (["train", "mf", "--seed", "x"], ["--seed", "'x'"]),
+        (["train", "mf", "--seed", "-1"], ["seed is -1", "at least 0"]),
         (["train", "mf", "--data", "simulated:users=3"], ["users=3", "num_users"]),
         (["train"], ["MODEL"]),
         (["tran", "mf"], ["'tran'"]),
@@ -175,6 +176,25 @@ def test_an_unknown_user_is_named(capsys, trained):
 def test_an_unknown_metric_is_named(capsys, trained):
     line = refused(capsys, "evaluate", trained, "--metrics", "recal@10")
     assert "recal@10" in line and "recall@10" in line
+
+
+def test_a_metric_of_another_task_is_refused(capsys, tmp_path, ratings_file):
+    run = [
+        "train",
+        "mf/rating",
+        "--data",
+        str(ratings_file),
+        "--epochs",
+        "1",
+        "--workdir",
+        str(tmp_path / "run"),
+        "--quiet",
+    ]
+    assert main(run) == 0
+    capsys.readouterr()
+    assert "'recall@10'" in refused(capsys, "evaluate", tmp_path / "run", "--metrics", "recall@10")
+    assert main(["evaluate", str(tmp_path / "run"), "--metrics", "mae"]) == 0
+    assert capsys.readouterr().out.startswith("mae\t")
 
 
 def test_ratings_are_asked_for_where_there_are_none(capsys, tmp_path):

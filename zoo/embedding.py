@@ -131,7 +131,8 @@ def summed_gradient(
     """One RowGradient a table: all its lookups together, duplicates summed once, without a sort.
 
     Every occurrence writes its own position into `slot[id]` (int32 [num_rows], scratch that is never cleared);
-    whichever wins names the entry where all occurrences of that id add up. Costs do not depend on num_rows.
+    whichever wins names the entry where all occurrences of that id add up. The number of operations does
+    not depend on num_rows.
 
     Returns the gradient, the scratch, and whether more rows were touched than `distinct_rows` allows (the gradient is
     then incomplete and the run must stop).

@@ -24,6 +24,7 @@ from zoo.recipe import Examples
 from zoo.types import PADDING, TrainState
 
 
+RATING_METRICS = ("rmse", "mae")
 RANKING_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 BLOCK_BYTES = 2**25  # scores of one block of users: about what stays in a CPU's cache
 CHUNK = 128  # items a chunk of the two-level top-k
@@ -209,13 +210,18 @@ def ranking(
     return ranking_of_vectors(queries, items, split, names=names)
 
 
-def ratings(model: Any, state: TrainState, examples: Examples, split: Split) -> dict[str, float]:
+def ratings(
+    model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = RATING_METRICS
+) -> dict[str, float]:
     """RMSE and MAE of a Scorer on the held-out ratings, predictions clipped to the range of the training ratings."""
+    known = {"rmse": metrics.rmse, "mae": metrics.mae}
+    for name in names:
+        if name not in known:
+            raise InputError(f"metric {name!r} does not judge ratings: there are {', '.join(known)}")
     predicted = score(model, state, examples.constants, examples.test)
     _check_finite(predicted, "scores")
     predicted = np.clip(np.asarray(predicted), *(examples.spec.rating_range or (None, None)))
-    labels = split.test.ratings
-    return {"rmse": metrics.rmse(predicted, labels), "mae": metrics.mae(predicted, labels)}
+    return {name: known[name](predicted, split.test.ratings) for name in names}
 
 
 def _check_finite(values: Array, what: str) -> None:

@@ -54,6 +54,8 @@ def prepare(job: Job) -> Prepared:
     for name, least in (("epochs", 0 if recipe.solve else 1), ("batch_size", 1), ("patience", 1)):
         if getattr(recipe, name) < least:
             raise InputError(f"{name} is {getattr(recipe, name)}: it must be at least {least}")
+    if job.seed < 0:
+        raise InputError(f"seed is {job.seed}: it must be at least 0")
     if not recipe.learning_rate > 0:
         raise InputError(f"learning_rate is {recipe.learning_rate}: it must be above 0")
     assert recipe.split is not None, "names.job gives a recipe its split"

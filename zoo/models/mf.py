@@ -6,7 +6,7 @@ Koren, Bell, Volinsky 2009, "Matrix factorization techniques for recommender sys
 2009, "BPR", for ranking from implicit feedback.
 
 Differences from the papers: the ranking recipe trains by softmax over the items of the batch with the logQ correction
-(Yi et al. 2019) in place of BPR, because it ranked better on every data set tried; `ranking_bpr` is the paper's.
+(Yi et al. 2019) in place of BPR, for its quality at small cost; `ranking_bpr` is the paper's, and is not tuned.
 Biases share a row with the factors and its regularisation, and updates come from mini-batches, not one rating at a
 time.
 """
