@@ -220,13 +220,14 @@ def test_a_folder_serves_one_run(capsys, trained, tmp_path):
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 
-def test_a_damaged_checkpoint_is_named(trained, tmp_path):
-    """In a process of its own, for all that a user sees: orbax logs the reads that failed when they are collected."""
+@pytest.mark.parametrize("pattern", ["state/**/d/*", "progress/metadata", "crc32.json"])
+def test_a_damaged_checkpoint_is_named(trained, tmp_path, pattern):
+    """In a process of its own, for all that a user sees: orbax prints tracebacks of failed reads as it ends."""
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
-    arrays = [path for path in copy.glob("checkpoints/*/state/**/d/*") if path.is_file()]
-    assert arrays
-    for path in arrays:
+    files = [path for path in copy.glob(f"checkpoints/*/{pattern}") if path.is_file()]
+    assert files
+    for path in files:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 0xFF
         path.write_bytes(content)

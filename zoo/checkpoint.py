@@ -4,6 +4,7 @@ A checkpoint is complete or absent, so a run killed at any moment resumes from t
 CRC-32 is kept beside it: a damaged file is found when it is read, not by odd results later.
 """
 
+import json
 import logging
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from zoo import records
 from zoo.errors import InputError
 from zoo.types import TrainState
 
@@ -21,6 +23,7 @@ from zoo.types import TrainState
 logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every save
 
 Manager = ocp.CheckpointManager
+MANIFEST = "crc32.json"  # in a checkpoint's folder: CRC-32 of each file
 
 
 def open_folder(folder: Path, keep: int = 2) -> Manager:
@@ -39,6 +42,8 @@ def save(manager: Manager, state: TrainState, best: TrainState | None, progress:
     items: dict[str, Any] = {name: ocp.args.StandardSave(value) for name, value in states.items()}
     items["progress"] = ocp.args.JsonSave({"progress": dict(progress), "crc32": checks})
     manager.save(int(progress["saves"]), args=ocp.args.Composite(**items), force=True)
+    folder = Path(manager.directory) / str(progress["saves"])
+    records.write_json(folder / MANIFEST, {name: _crc32(folder / name) for name in _files(folder)})
 
 
 def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainState, TrainState | None, dict] | None:
@@ -49,18 +54,47 @@ def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainStat
     step = manager.latest_step()
     if step is None:
         return None
+    place = folder / str(step)
+    _check_files(place, len(manager.all_steps()))
     reason = "an array differs from its checksum"
     try:
         states, saved = _read(manager, step, like)
         if all(checksums(state) == saved["crc32"][name] for name, state in states.items()):
             return states["state"], states.get("best"), saved["progress"]
-    except Exception as error:  # orbax, tensorstore and json each raise their own kinds for a damaged file
+    except Exception as error:  # orbax, tensorstore and json each raise their own kinds
         # The reads that failed beside the first one would each be logged when they are collected.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         reason = f"it cannot be read back ({type(error).__name__})"
-    others = [other for other in manager.all_steps() if other != step]
-    remedy = "delete it to resume from the one before" if others else "delete it to start again"
-    raise InputError(f"damaged checkpoint {folder / str(step)}: {reason}; {remedy}")
+    raise _damaged(place, reason, len(manager.all_steps()))
+
+
+def _check_files(place: Path, num_checkpoints: int) -> None:
+    """Compare the files with their checksums before orbax opens any: reads that fail inside it print tracebacks later.
+
+    A run killed between a save and its checksums leaves a whole checkpoint without them; that one is only read.
+    """
+    if not (place / MANIFEST).exists():
+        return
+    try:
+        expected = json.loads((place / MANIFEST).read_text())
+        wrong = [name for name, crc in expected.items() if not (place / name).is_file() or _crc32(place / name) != crc]
+    except (ValueError, AttributeError):
+        wrong = [MANIFEST]
+    if wrong:
+        raise _damaged(place, f"{wrong[0]} is not as it was written", num_checkpoints)
+
+
+def _damaged(place: Path, reason: str, num_checkpoints: int) -> InputError:
+    remedy = "delete it to resume from the one before" if num_checkpoints > 1 else "delete it to start again"
+    return InputError(f"damaged checkpoint {place}: {reason}; {remedy}")
+
+
+def _files(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+
+
+def _crc32(path: Path) -> int:
+    return zlib.crc32(path.read_bytes())
 
 
 def _read(manager: Manager, step: int, like: TrainState) -> tuple[dict[str, TrainState], dict[str, Any]]:
