@@ -66,8 +66,6 @@ def answer(measure: Callable[[Any], Mapping[str, Any]], configuration: type) -> 
     except InputError as error:
         sys.exit(f"{error}")
     environment = records.environment(jax.devices()[0].device_kind)
-    if "GLIBC_TUNABLES" in os.environ:
-        environment["settings"]["GLIBC_TUNABLES"] = os.environ["GLIBC_TUNABLES"]
     # More than the measurement itself was running if the load before it was far above 0.
     result |= {"peak_memory_bytes": peak_memory_bytes(), "load_before": round(load, 2), "environment": environment}
     print(LAST_LINE + json.dumps(result))

@@ -44,7 +44,7 @@ class Embed(nn.Module):
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
         ids = _no_wrap(ids)
-        rows = self.table.value.at[ids].get(mode="fill", fill_value=0)
+        rows = gather(self.table.value, ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids})
 
     def bag(self, ids: Array, weight: Array) -> Array:
@@ -57,8 +57,7 @@ class Embed(nn.Module):
 
         def add(total, entry):
             entry_ids, entry_weight = entry
-            rows = self.table.value.at[entry_ids].get(mode="fill", fill_value=0)
-            return total + entry_weight[:, None] * rows, None
+            return total + entry_weight[:, None] * gather(self.table.value, entry_ids), None
 
         zero = jnp.zeros((ids.shape[0], self.dim), self.table.value.dtype)
         total, _ = jax.lax.scan(add, zero, (ids.T, weight.T))
@@ -80,6 +79,16 @@ class Embed(nn.Module):
                 }  # a static size, carried as a shape
             self.put_variable("lookups", f"lookup_{count}", lookup)
         return self.perturb(f"lookup_{count}", rows)
+
+
+def gather(table: Array, ids: Array) -> Array:
+    """The rows at `ids` int [n], zeros where an id is PADDING: float [n, dim].
+
+    A product with the mask, not a fill or a select: XLA fuses a product into the gather, which alone copies short rows
+    three times slower on a CPU. The barrier keeps later operations from gathering again.
+    """
+    known = ((ids >= 0) & (ids < table.shape[0])).astype(table.dtype)
+    return jax.lax.optimization_barrier(table.at[ids].get(mode="clip") * known[:, None])
 
 
 def _no_wrap(ids: Array) -> Array:

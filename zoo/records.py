@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 
+_RESULTS = (":(exclude)benchmarks/records", ":(exclude)benchmarks/plots")
+
+
 def environment(device: str) -> dict[str, Any]:
     """Commit, versions, machine and settings that a number depends on. `device` is JAX's name for the device."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
@@ -31,6 +34,7 @@ def environment(device: str) -> dict[str, Any]:
                 "JAX_PLATFORMS",
                 "MALLOC_MMAP_THRESHOLD_",
                 "MALLOC_TRIM_THRESHOLD_",
+                "GLIBC_TUNABLES",
                 "OMP_NUM_THREADS",
             )
             if name in os.environ
@@ -46,7 +50,7 @@ def command() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "+" if files differ from it; None outside one."""
+    """The commit of this checkout, with "+" if code differs from it; None outside one. Records are no code."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return None
@@ -55,7 +59,7 @@ def commit() -> str | None:
             ["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
         )
         changed = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain", "--", "zoo", "benchmarks"],
+            ["git", "-C", here, "status", "--porcelain", "--", "zoo", "benchmarks", *_RESULTS],
             capture_output=True,
             text=True,
             check=True,

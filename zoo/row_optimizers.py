@@ -12,6 +12,7 @@ optimizer.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -53,6 +54,7 @@ def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.1, eps: 
     def update(table, accumulator, gradient, step):
         rows = _rows(gradient)
         total = accumulator.at[rows].get(mode="fill", fill_value=0) + gradient.sums**2
+        total = jax.lax.optimization_barrier(total)  # gathered once, used twice
         change = -_rate(learning_rate, step) * gradient.sums * jnp.where(total > 0, 1 / jnp.sqrt(total + eps), 0.0)
         return table.at[rows].add(change, mode="drop"), accumulator.at[rows].set(total, mode="drop")
 
@@ -94,6 +96,7 @@ def adam(
         rows = _rows(gradient)
         mean_rows = b1 * mean.at[rows].get(mode="fill", fill_value=0) + (1 - b1) * gradient.sums
         square_rows = b2 * square.at[rows].get(mode="fill", fill_value=0) + (1 - b2) * gradient.sums**2
+        mean_rows, square_rows = jax.lax.optimization_barrier((mean_rows, square_rows))  # gathered once, used twice
         count = (step + 1).astype(jnp.float32)
         direction = (mean_rows / (1 - b1**count)) / (jnp.sqrt(square_rows / (1 - b2**count)) + eps)
         if weight_decay:
