@@ -123,7 +123,7 @@ def test_more_devices_than_there_are():
         zoo.train("mf/smoke", devices=64)
     with pytest.raises(InputError, match="mode shard_map needs a number of devices"):
         zoo.train("mf/smoke", mode="shard_map")
-    with pytest.raises(InputError, match="unknown mode 'shardmap'.*did you mean shard_map"):
+    with pytest.raises(InputError, match=r"unknown mode 'shardmap'.*did you mean shard_map"):
         zoo.train("mf/smoke", devices=2, mode="shardmap")
 
 
@@ -190,9 +190,7 @@ def processes(count, *arguments, timeout=120):
 def test_two_processes_train_one_model(tmp_path, mode, more):
     data = "simulated:num_users=203,num_videos=101,num_watches=4000"
     settings = ("mf/smoke", "--data", data, "--epochs", "4", "--quiet")
-    status, said = processes(
-        2, *settings, "--devices", "4", "--mode", mode, *more, "--workdir", str(tmp_path / "two")
-    )
+    status, said = processes(2, *settings, "--devices", "4", "--mode", mode, *more, "--workdir", str(tmp_path / "two"))
     assert status == 0, said
     expected = zoo.train("mf/smoke", data=data, epochs=4, workdir=tmp_path / "one")
     found = zoo.load(tmp_path / "two")

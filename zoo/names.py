@@ -115,7 +115,8 @@ def devices(count: int | None, mode: str, shard_tables: bool) -> tuple[parallel.
         raise InputError(f"unknown mode {mode!r}: {_nearest(mode, list(MODES))}")
     if count is None:
         if mode != "jit" or shard_tables:
-            raise InputError(f"{'shard_tables' if shard_tables else f'mode {mode}'} needs a number of devices: --devices N")
+            what = "shard_tables" if shard_tables else f"mode {mode}"
+            raise InputError(f"{what} needs a number of devices: --devices N")
         return None, MODES[mode]
     return parallel.layout(count, shard_tables), MODES[mode]
 

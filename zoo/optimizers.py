@@ -110,7 +110,7 @@ def clip_by_global_norm(max_norm: float) -> Transform:
     def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
         square = optax.tree.norm(gradients.params, squared=True)
         for table, parts in gradients.rows.items():
-            own = sum(jnp.sum(gradient.sums**2) for gradient in parts)
+            own = jnp.sum(jnp.stack([jnp.sum(gradient.sums**2) for gradient in parts]))
             square = square + (parallel.total(own) if table in gradients.sharded else own)
         scale = jnp.minimum(1.0, max_norm / jnp.maximum(jnp.sqrt(square), 1e-12))
         return gradients._replace(

@@ -43,10 +43,10 @@ def layout(num_devices: int, shard_rows: bool = False) -> Layout:
     """All processes' devices, or the first `num_devices` of one process; InputError where there are fewer."""
     devices = jax.devices()
     if num_devices < 1 or num_devices > len(devices) or (jax.process_count() > 1 and num_devices != len(devices)):
-        kind = devices[0].platform
+        here = f"there {'is' if len(devices) == 1 else 'are'} {len(devices)} ({devices[0].platform})"
+        more = '; for more virtual ones, jax.config.update("jax_num_cpu_devices", N) before anything else'
         raise InputError(
-            f"{num_devices} devices asked for, but there {'is' if len(devices) == 1 else 'are'} {len(devices)} ({kind})"
-            + ("" if kind != "cpu" else '; from Python, say jax.config.update("jax_num_cpu_devices", N) before anything')
+            f"{num_devices} devices asked for, but {here}" + (more if devices[0].platform == "cpu" else "")
         )
     mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
     return Layout(mesh, shard_rows)
@@ -147,8 +147,8 @@ def own_part(whole: Array) -> Array:
     return jax.lax.dynamic_slice_in_dim(whole, jax.lax.axis_index(AXIS) * size, size)
 
 
-def total(part: Array) -> Array:
-    """The sum over devices of what each found for its part of the batch."""
+def total(part: Any) -> Any:
+    """A tree summed over devices of what each found for its part of the batch."""
     return jax.lax.psum(part, AXIS) if per_device() else part
 
 

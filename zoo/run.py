@@ -119,9 +119,7 @@ def fit(
     identity = {**job.names, "seed": job.seed, "validate": job.validate, "settings": describe(recipe)}
     settings = {name: value for name, value in identity.items() if name != "data_sha256"}
     processes.agree(settings, workdir.columns(job.interactions))
-    processes.first_does(
-        lambda: workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite)
-    )
+    processes.first_does(lambda: workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite))
     manager = checkpoint.open_folder(folder / "checkpoints")
     shapes = jax.eval_shape(prepared.initial)
     like = parallel.abstract(jax.eval_shape(partial(prepared.initial, layout)), layout)

@@ -35,7 +35,9 @@ def init_state(
 ) -> TrainState:
     """The state before the first step. `batch` may be shapes only (jax.ShapeDtypeStruct).
 
-    It is the same for every `layout`, but for unused rows at the end of a table that is divided by rows. Raises InputError if tables, weights and optimizer state together do not fit the device's memory, before anything is
+    It is the same for every `layout`, but for unused rows at the end of a table that is divided by rows.
+
+    Raises InputError if tables, weights and optimizer state together do not fit the device's memory, before anything is
     allocated, and ValueError for a table that the objective never looks up.
     """
     constants = constants or {}
@@ -169,15 +171,18 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
 
 def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict) -> dict:
     """The lookups of all devices. One that grows with the batch differs from device to device; another is shared."""
-    doubled = {name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()}
+    doubled: Any = {
+        name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()
+    }
     larger = _shapes_of(model, objective, doubled, constants)
     grown = embedding.lookups_by_table(larger["lookups"], larger["perturbations"])
 
-    def whole(lookup, gradient, grown_gradient):
-        return embedding.of_whole_batch(lookup, gradient, gradient.shape != grown_gradient.shape)
+    def whole(pair, larger_pair):
+        (lookup, gradient), (_, larger_gradient) = pair, larger_pair
+        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape)
 
     return {
-        table: [whole(*pair, other) for pair, (_, other) in zip(pairs, grown[table], strict=True)]
+        table: [whole(*pairs_of_both) for pairs_of_both in zip(pairs, grown[table], strict=True)]
         for table, pairs in lookups.items()
     }
 
@@ -192,7 +197,7 @@ def _update_tables(
     for table, found in lookups.items():
         num_rows = state.tables[table].shape[0]
         if table in sharded:
-            found = [embedding.of_own_rows(*pair, num_rows) for pair in found]
+            found = [embedding.of_own_rows(lookup, gradient, num_rows) for lookup, gradient in found]
         plain = all(set(lookup) <= {"ids", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)

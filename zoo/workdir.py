@@ -73,7 +73,8 @@ def columns(interactions: Interactions) -> dict[str, np.ndarray]:
 
 
 def save_interactions(path: Path, interactions: Interactions) -> None:
-    np.savez(path, **columns(interactions))
+    held: dict[str, Any] = columns(interactions)
+    np.savez(path, **held)
 
 
 def load_interactions(path: Path) -> Interactions:
