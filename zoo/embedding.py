@@ -44,7 +44,7 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
-        ids = _no_wrap(ids)
+        ids = _known(ids, self.num_rows)
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids})
 
@@ -54,7 +54,7 @@ class Embed(nn.Module):
         A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
         scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
-        ids = _no_wrap(ids)
+        ids = _known(ids, self.num_rows)
 
         def add(total, entry):
             entry_ids, entry_weight = entry
@@ -102,9 +102,10 @@ def gather(table: Array, ids: Array) -> Array:
     return jax.lax.optimization_barrier(table.at[ids].get(mode="clip") * known[:, None])
 
 
-def _no_wrap(ids: Array) -> Array:
-    """Negative ids made PADDING: indexing would count them from the end of the table."""
-    return jnp.where(ids < 0, PADDING, ids)
+def _known(ids: Array, num_rows: int) -> Array:
+    """Ids outside [0, num_rows) made PADDING: a negative one would count from the table's end, and a table divided
+    over devices has unused rows after its last."""
+    return jnp.where((ids < 0) | (ids >= num_rows), PADDING, ids)
 
 
 class RowGradient(NamedTuple):
