@@ -231,7 +231,8 @@ def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int
     whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
         if "whole" in lookup:
-            whole = whole.at[: gradient.shape[0]].add(gradient)
+            # Not .at[:n].add, on whose scatter the compiler of jax 0.11.2 crashes under shard_map.
+            whole = whole + jnp.pad(gradient, ((0, num_rows - gradient.shape[0]), (0, 0)))
         else:
             whole = add_rows(whole, lookup, gradient)
     return RowGradient(None, whole, None)
