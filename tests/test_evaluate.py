@@ -4,11 +4,13 @@ import time
 from dataclasses import replace
 from math import log2
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zoo import evaluate
+import zoo
+from zoo import evaluate, names, run
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.evaluate import Lists
@@ -16,6 +18,7 @@ from zoo.recipe import Examples
 from zoo.types import PADDING, Spec
 
 
+FEW = "simulated:num_users=50,num_videos=40,num_watches=900"
 NAMES = tuple(
     f"{metric}@{k}"
     for metric in ("recall", "recall_capped", "precision", "hit_rate", "mrr", "map", "ndcg")
@@ -232,6 +235,37 @@ def test_scores_in_blocks(monkeypatch):
     column = np.arange(20_001, dtype=np.float32)
     got = evaluate.score(Fixed(), _no_state(), {}, {"score": column})
     assert np.array_equal(got, column)
+
+
+@pytest.mark.parametrize("recipe", ["mf/smoke", "mf/rating"])
+def test_an_evaluation_compiles_once(recipe, caplog):
+    """However often a model is judged, and in a second run of an equal model: as --validate does every epoch."""
+    job = names.job(
+        names.Request(recipe, "simulated:num_users=50,num_videos=40,num_watches=900", settings={"epochs": 1})
+    )
+
+    def judged(seed):
+        prepared = run.prepare(replace(job, seed=seed))
+        state = prepared.initial()
+        return lambda: job.recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
+
+    one, other = judged(0), judged(1)
+    first = one()
+    with jax.log_compiles():
+        assert one() == first != other()
+    assert not [line for line in caplog.messages if "ompiling" in line or "racing" in line]
+
+
+def test_a_validated_run_traces_its_evaluation_once(tmp_path, monkeypatch):
+    traces, ask = [], evaluate._ask_query
+
+    def counted(bound, batch):
+        traces.append(bound)
+        return ask(bound, batch)
+
+    monkeypatch.setattr(evaluate, "_ask_query", counted)
+    record = zoo.train("mf/smoke", data=FEW, validate=True, epochs=4, patience=4, workdir=tmp_path / "run").record
+    assert record["training"]["epochs"] == 4 and len(traces) == 1
 
 
 def test_lists_by_user():

@@ -6,7 +6,7 @@ comes last, so constant scores earn nothing, and NaN stops the evaluation.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from zoo.data.splits import Split
 from zoo.embedding import to_collection
 from zoo.errors import InputError
 from zoo.recipe import Examples
-from zoo.types import PADDING, TrainState
+from zoo.types import PADDING, Batch, TrainState
 
 
 RATING_METRICS = ("rmse", "mae")
@@ -52,25 +52,17 @@ def query_vectors(
     model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]
 ) -> Array:
     """Query vectors of a Retriever, float [queries, dim]."""
-
-    def ask(bound, batch):
-        return bound.query(batch, bound.prepare())
-
-    return _in_blocks(model, state, constants, columns, ask)
+    return _in_blocks(model, state, constants, columns, _ask_query)
 
 
 def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
     """Item vectors of a Retriever, float [items, dim]."""
-
-    def ask(bound):
-        return bound.item_vectors(None, bound.prepare())
-
-    return jax.jit(partial(model.apply, method=ask))(variables(state, constants))
+    return _all_items(model, variables(state, constants))
 
 
 def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
     """Scores of a Scorer, float [examples]."""
-    return _in_blocks(model, state, constants, columns, lambda bound, batch: bound(batch))
+    return _in_blocks(model, state, constants, columns, _ask_score)
 
 
 def top_items(
@@ -234,7 +226,7 @@ def _in_blocks(
     state: TrainState,
     constants: Mapping[str, Any],
     columns: Mapping[str, np.ndarray],
-    ask,
+    ask: Callable,
     block: int = 8192,
 ) -> Array:
     """Ask a bound model about columns, block by block, in one compiled call; padding is asked with ids PADDING."""
@@ -247,9 +239,30 @@ def _in_blocks(
         column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill, column.dtype)])
         return column.reshape(-1, block, *column.shape[1:])
 
-    @jax.jit
-    def run(values, blocks):
-        return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
-
-    answers = run(variables(state, constants), {name: padded(np.asarray(column)) for name, column in columns.items()})
+    blocks = {name: padded(np.asarray(column)) for name, column in columns.items()}
+    answers = _answers(model, ask, variables(state, constants), blocks)
     return answers.reshape(-1, *answers.shape[2:])[:size]
+
+
+# A model is a value: equal models of equal shapes share one compiled call, whichever epoch or run asks. What is asked
+# is a function of this module for the same reason.
+@partial(jax.jit, static_argnums=(0, 1))
+def _answers(model: Any, ask: Callable, values: Mapping[str, Any], blocks: Mapping[str, Array]) -> Array:
+    return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
+
+
+@partial(jax.jit, static_argnums=0)
+def _all_items(model: Any, values: Mapping[str, Any]) -> Array:
+    return model.apply(values, method=_ask_items)
+
+
+def _ask_query(bound: Any, batch: Batch) -> Array:
+    return bound.query(batch, bound.prepare())
+
+
+def _ask_items(bound: Any) -> Array:
+    return bound.item_vectors(None, bound.prepare())
+
+
+def _ask_score(bound: Any, batch: Batch) -> Array:
+    return bound(batch)
