@@ -22,7 +22,7 @@ ROWS = [
     ["models", "train_step checkpoint export workdir"],
     ["tasks"],
     ["evaluate"],
-    ["recipe objectives metrics negatives optimizers row_optimizers schedules layers embedding parallel memory"],
+    ["recipe search objectives metrics negatives optimizers row_optimizers schedules layers embedding parallel memory"],
     ["types", "data", "records"],
     ["errors"],
 ]

@@ -1,4 +1,4 @@
-"""The command line: zoo list | data | train | evaluate | recommend | describe.
+"""The command line: zoo list | data | train | tune | evaluate | recommend | describe.
 
 Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
 """
@@ -6,6 +6,7 @@ Exit status 0 only if the command finished; 2, with one line that says what to d
 import argparse
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,12 @@ def parser() -> Parser:
         "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
     )
     trained.add_argument("--quiet", action="store_true", help="no progress bar")
+    tuned = command("tune", run_tune, "search settings of a model, on validation rows alone")
+    _add_request(tuned)
+    tuned.add_argument("--trials", type=int, default=20, metavar="N", help="settings to draw and try (default 20)")
+    tuned.add_argument("--workdir", metavar="DIR", help="where it goes (default runs/tune-MODEL-RECIPE-DATA-SEED)")
+    tuned.add_argument("--resume", action="store_true", help="go on with the search in the folder, or start it")
+    tuned.add_argument("--quiet", action="store_true", help="no progress bar")
     described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
     _add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
@@ -149,6 +156,28 @@ def run_train(options: argparse.Namespace) -> None:
     _print_record(run.record, run.folder)
 
 
+def run_tune(options: argparse.Namespace) -> None:
+    from zoo import names
+    from zoo.tune import draw_history, tune
+
+    request = _request(options)
+    job = names.job(request)
+    default = names.folder(job)
+    folder = Path(options.workdir) if options.workdir else default.with_name(f"tune-{default.name}")
+    lines = tune(
+        job, folder, trials=options.trials, fixed=list(request.settings), resume=options.resume, quiet=options.quiet
+    )
+    title = f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}"
+    _print_trials(lines, title)
+    print("to train the best on all training rows and judge it on test:")
+    print(_train_command(request, job.names, lines[0]["settings"]))
+    try:
+        draw_history(folder, title)
+    except ImportError:
+        print("history.svg needs matplotlib: pip install 'jax-recsys-zoo[plots]', then this command with --resume")
+    print(f"history: {folder / 'history.jsonl'}")
+
+
 def run_describe(options: argparse.Namespace) -> None:
     from rich.table import Table
 
@@ -203,6 +232,32 @@ def _request(options: argparse.Namespace) -> Any:
     return Request(
         options.model, options.data, options.split, options.optimizer, options.seed, options.validate, settings, reader
     )
+
+
+def _train_command(request: Any, names: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The command line that trains what a request asks for, with further settings: the inverse of `_request`."""
+    named = {"--data": request.data, "--split": request.split, "--optimizer": request.optimizer, "--seed": request.seed}
+    named |= {f"--{role}-column": name for role, name in request.reader.get("columns", {}).items()}
+    named |= {"--separator": request.reader.get("separator")}
+    words = ["zoo", "train", f"{names['model']}/{names['recipe']}"]
+    words += [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
+    for name, value in {**request.settings, **settings}.items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def _print_trials(lines: Sequence[Mapping[str, Any]], title: str, most: int = 10) -> None:
+    from rich.table import Table
+
+    metric, settings = lines[0]["metric"], list(lines[0]["settings"])
+    title = f"{title}: the best {min(most, len(lines))} of {len(lines)} trials, on validation rows"
+    table = Table("trial", metric, "at epoch", "of", *settings, title=title)
+    for line in lines[:most]:
+        value = "diverged" if line["value"] is None else f"{line['value']:.4f}"
+        best = "-" if line["epoch"] is None else f"{line['epoch']}"
+        drawn = (f"{line['settings'][name]:g}" for name in settings)
+        table.add_row(f"{line['trial']}", value, best, f"{line['epochs']}", *drawn)
+    _console().print(table)
 
 
 def _print_record(record: Mapping[str, Any], folder: Path) -> None:

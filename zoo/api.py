@@ -92,7 +92,7 @@ def run_request(
 ) -> Run:
     job = names.job(request, interactions)
     folder = Path(folder) if folder is not None else names.folder(job)
-    options = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
+    options: dict[str, Any] = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
     record, prepared, state = fit(job, folder, resume=resume, overwrite=overwrite, quiet=quiet, **options)
     return Run(job, prepared, state, record, folder)
 

@@ -16,6 +16,10 @@ from zoo.errors import InputError
 from zoo.types import Objective, Spec
 
 
+# Settings as `override` names them -> how `zoo tune` draws their values (zoo.search).
+Search = Mapping[str, Callable[[np.random.Generator], Any]]
+
+
 @dataclass(frozen=True)
 class Examples:
     """A split turned into columns: what the step reads, what evaluation asks, and the constants of both."""
@@ -59,6 +63,7 @@ class Recipe:
     )
     repeats: Callable[[Interactions], tuple[Interactions, int]] | None = None  # what happens to repeated pairs
     solve: Callable[[Split], Any] | None = None
+    search: Search | None = None  # what zoo tune varies; None: zoo.search.around its own settings
     for_data: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
     )  # overrides by data set, tuned on validation
