@@ -95,6 +95,35 @@ def test_recommend_gives_raw_ids_the_user_does_not_have(capsys, trained):
     assert not set(ids[0].tolist()) & set(had.tolist())
 
 
+def test_recommend_for_many_users_writes_what_it_prints_for_one(capsys, trained, tmp_path):
+    wanted, output = tmp_path / "users.txt", tmp_path / "lists.csv"
+    wanted.write_text("5\n3\n")
+    asked = ["recommend", str(trained), "-k", "4", "--output", str(output)]
+    assert main([*asked, "--users", str(wanted)]) == 0
+    assert "8 rows for 2 users" in capsys.readouterr().out
+    rows = [line.split(",") for line in output.read_text().splitlines()]
+    assert rows[0] == ["user", "item", "rank", "score"]
+    for user, lines in (("5", rows[1:5]), ("3", rows[5:])):
+        assert main(["recommend", str(trained), "--user", user, "-k", "4"]) == 0
+        shown = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [line[:3] for line in lines] == [[user, item, str(n)] for n, (item, _) in enumerate(shown, 1)]
+        np.testing.assert_allclose([float(line[3]) for line in lines], [float(score) for _, score in shown], atol=1e-5)
+    assert main([*asked, "--all-users"]) == 0
+    assert len(output.read_text().splitlines()) == 1 + 4 * 120
+
+
+def test_mistakes_of_recommend_for_many_users(capsys, trained, tmp_path):
+    wanted = tmp_path / "users.txt"
+    wanted.write_text("5\n999999\n")
+    output = ["--output", tmp_path / "lists.csv"]
+    line = refused(capsys, "recommend", trained, "--users", wanted, *output)
+    assert "line 2" in line and "999999" in line and not (tmp_path / "lists.csv").exists()
+    assert "not allowed with" in refused(capsys, "recommend", trained, "--users", wanted, "--user", "5", *output)
+    assert "--users" in refused(capsys, "recommend", trained, *output)
+    assert "--output" in refused(capsys, "recommend", trained, "--users", wanted)
+    assert ".csv or .parquet" in refused(capsys, "recommend", trained, "--all-users", "--output", tmp_path / "lists")
+
+
 def test_recommend_from_a_rating_model(tmp_path, ratings_file):
     import zoo
 

@@ -5,6 +5,7 @@ Exit status 0 only if the command finished; 2, with one line that says what to d
 
 import argparse
 import difflib
+import math
 import os
 import shlex
 import sys
@@ -80,9 +81,13 @@ def parser() -> Parser:
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
     judged.add_argument("folder", metavar="DIR", help="the folder of a run")
     judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 coverage@20")
-    given = command("recommend", run_recommend, "the best items for a user")
+    given = command("recommend", run_recommend, "the best items for a user, or for many")
     given.add_argument("folder", metavar="DIR", help="the folder of a run")
-    given.add_argument("--user", metavar="RAW_ID", required=True, help="the user's id as it stands in the data")
+    asked = given.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--user", metavar="RAW_ID", help="the user's id as it stands in the data")
+    asked.add_argument("--users", metavar="FILE", help="an id a line, or a .csv or .parquet with a column user")
+    asked.add_argument("--all-users", action="store_true", help="every user of the data")
+    given.add_argument("--output", metavar="FILE", help="a .csv or .parquet of user, item, rank, score")
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     return top
 
@@ -200,13 +205,31 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 
 def run_recommend(options: argparse.Namespace) -> None:
-    import numpy as np
-
     from zoo.api import load
+    from zoo.data import lists
+    from zoo.data.interactions import rows_of
 
-    ids, scores = load(options.folder).recommend([options.user], options.k)
-    for item, score in zip(ids[0], scores[0], strict=True):
-        if np.isfinite(score):
+    output = Path(options.output) if options.output else None
+    if output:
+        lists.check_output(output)
+    elif not options.user:
+        raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
+    run = load(options.folder)
+    users = run.job.interactions.user_ids
+    if options.users:
+        users = lists.read_users(Path(options.users), users)
+    elif options.user:
+        users = users[rows_of(options.user, users, "user")]
+    ids, scores = run.recommend(users, options.k)
+    if output:
+        print(f"{lists.write_lists(output, users, ids, scores):,} rows for {len(users):,} users: {output}")
+    else:
+        _print_list(ids[0], scores[0])
+
+
+def _print_list(ids: Sequence[Any], scores: Sequence[float]) -> None:
+    for item, score in zip(ids, scores, strict=True):
+        if math.isfinite(score):
             print(f"{item}\t{score:.6f}")
 
 
