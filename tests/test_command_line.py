@@ -124,6 +124,34 @@ def test_mistakes_of_recommend_for_many_users(capsys, trained, tmp_path):
     assert ".csv or .parquet" in refused(capsys, "recommend", trained, "--all-users", "--output", tmp_path / "lists")
 
 
+def test_similar_gives_other_items_of_high_cosine(capsys, trained):
+    import zoo
+
+    run = zoo.load(trained)
+    item = run.job.interactions.item_ids[3]
+    assert main(["similar", str(trained), "--item", str(item), "-k", "5"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    ids, cosines = run.similar([item], k=5)
+    assert [int(other) for other, _ in lines] == ids[0].tolist() and item not in ids
+    table = np.asarray(run.state.tables["item"])
+    units = table / np.linalg.norm(table, axis=1, keepdims=True)
+    np.testing.assert_allclose(cosines[0], np.sort(np.delete(units @ units[3], 3))[::-1][:5], atol=1e-5)
+    assert "999999" in refused(capsys, "similar", trained, "--item", "999999")
+    assert "k is 0" in refused(capsys, "similar", trained, "--item", item, "-k", "0")
+
+
+def test_similar_of_a_rating_model_and_of_one_without_item_vectors(tmp_path, ratings_file, monkeypatch):
+    import zoo
+    from zoo.models.mf import RatingMF
+
+    run = zoo.train("mf/rating", data=str(ratings_file), epochs=2, embedding_dim=4, workdir=tmp_path / "run")
+    ids, cosines = run.similar([3, 5], k=2)
+    assert ids.shape == cosines.shape == (2, 2) and 3 not in ids[0] and 5 not in ids[1]
+    monkeypatch.delattr(RatingMF, "item_vectors")
+    with pytest.raises(zoo.InputError, match="mf/rating has no item vectors"):
+        run.similar([3])
+
+
 def test_recommend_from_a_rating_model(tmp_path, ratings_file):
     import zoo
 

@@ -126,6 +126,22 @@ def test_top_items_of_all():
     assert ids.tolist() == np.argsort(-(np.float64(queries) @ np.float64(items).T), axis=1).tolist()
 
 
+def test_similar_items():
+    """By a loop; the third vector is zero, the last has the direction of the first and another length."""
+    _, items = vectors(1, 30)
+    items[2], items[-1] = 0, 5 * items[0]
+    ids, cosines = evaluate.similar_items(jnp.asarray(items), np.array([0, 7], np.int32), 29)
+    for row, got, scores in zip((0, 7), ids, cosines):
+        others = [other for other in range(30) if other != row]
+        lengths = np.maximum(np.linalg.norm(np.float64(items), axis=1), 1e-30)
+        exact = {other: items[row] @ items[other] / lengths[row] / lengths[other] for other in others}
+        assert got.tolist() == sorted(others, key=exact.get, reverse=True)
+        np.testing.assert_allclose(scores, [exact[other] for other in got], atol=1e-5)
+    assert ids[0, 0] == 29 and cosines[0, 0] == pytest.approx(1, abs=1e-5)
+    ids, cosines = evaluate.similar_items(jnp.ones((2, 3)), np.array([1], np.int32), 3)
+    assert ids.tolist() == [[0, PADDING, PADDING]] and np.isneginf(cosines[0, 1:]).all()
+
+
 def test_a_user_who_has_seen_everything_gets_padding():
     queries, items = vectors(2, 5)
     seen = evaluate.lists_by_user(interactions([0] * 5, range(5), 2, 5))

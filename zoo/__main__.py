@@ -1,4 +1,4 @@
-"""The command line: zoo list | data | train | tune | evaluate | recommend | describe.
+"""The command line: zoo list | data | train | tune | evaluate | recommend | similar | describe.
 
 Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
 """
@@ -89,6 +89,10 @@ def parser() -> Parser:
     asked.add_argument("--all-users", action="store_true", help="every user of the data")
     given.add_argument("--output", metavar="FILE", help="a .csv or .parquet of user, item, rank, score")
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
+    alike = command("similar", run_similar, "the items most like an item")
+    alike.add_argument("folder", metavar="DIR", help="the folder of a run")
+    alike.add_argument("--item", metavar="RAW_ID", required=True, help="the item's id as it stands in the data")
+    alike.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     return top
 
 
@@ -225,6 +229,13 @@ def run_recommend(options: argparse.Namespace) -> None:
         print(f"{lists.write_lists(output, users, ids, scores):,} rows for {len(users):,} users: {output}")
     else:
         _print_list(ids[0], scores[0])
+
+
+def run_similar(options: argparse.Namespace) -> None:
+    from zoo.api import load
+
+    ids, cosines = load(options.folder).similar(options.item, options.k)
+    _print_list(ids[0], cosines[0])
 
 
 def _print_list(ids: Sequence[Any], scores: Sequence[float]) -> None:

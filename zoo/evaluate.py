@@ -91,6 +91,17 @@ def top_items(
     return np.pad(ids, missing, constant_values=PADDING), np.pad(scores, missing, constant_values=-np.inf)
 
 
+def similar_items(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k items whose vectors have the largest cosine with those of `rows`, which are left out themselves.
+
+    Ids int32 and cosines float32, both [rows, k], best first, filled up as in `top_items`. A zero vector has cosine 0.
+    """
+    lengths = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / jnp.where(lengths > 0, lengths, 1.0)
+    itself = Lists(np.arange(len(rows) + 1), rows)
+    return top_items(units[rows], units, np.arange(len(rows)), itself, k)
+
+
 @partial(jax.jit, static_argnums=(4, 5))
 def _top_of_blocks(items: Array, queries: Array, hidden_rows: Array, hidden_items: Array, num_items: int, k: int):
     """Two-level top-k: the k best items lie in the k chunks with the best maxima, so only those are sorted."""
