@@ -80,7 +80,7 @@ def parser() -> Parser:
     _add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
     judged.add_argument("folder", metavar="DIR", help="the folder of a run")
-    judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 coverage@20")
+    judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 recall_tail@20")
     given = command("recommend", run_recommend, "the best items for a user, or for many")
     given.add_argument("folder", metavar="DIR", help="the folder of a run")
     asked = given.add_mutually_exclusive_group(required=True)

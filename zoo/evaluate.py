@@ -138,36 +138,63 @@ def _hidden_pairs(users: np.ndarray, seen: Lists | None, num_blocks: int, block:
 
 
 def ranking_metrics(
-    ids: np.ndarray, scores: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int, names: Sequence[str]
+    ids: np.ndarray, scores: np.ndarray, users: np.ndarray, relevant: Lists, counts: np.ndarray, names: Sequence[str]
 ) -> dict[str, float]:
     """Means over the queries of metrics such as "recall@20"; ids and scores are [queries, largest k + 1].
 
-    The one place more shows whether the last place is tied with items that did not make the list.
+    The one place more shows whether the last place is tied with items that did not make the list. `counts` int [items]
+    are training interactions, for metrics that look at popularity.
     """
-    hits = _ties_against(_hits(ids, users, relevant, num_items), scores)
-    num_relevant = relevant.offsets[users + 1] - relevant.offsets[users]
+    judged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     values = {}
     for name in names:
-        metric, k = parse_name(name)
-        if metric == "coverage":
-            values[name] = metrics.coverage(ids[:, :k], num_items)
-        else:
-            values[name] = float(metrics.AT_K[metric](hits[:, :k], num_relevant).mean())
+        metric, bucket, k = parse_name(name)
+        if metric in OF_LISTS:
+            values[name] = OF_LISTS[metric](ids[:, :k], counts)
+            continue
+        if bucket not in judged:
+            part = _in_bucket(relevant, counts, bucket) if bucket else relevant
+            num_relevant = part.offsets[users + 1] - part.offsets[users]
+            if not num_relevant.any():
+                raise InputError(f"metric {name!r}: none of the held-out items is of the {bucket}, by popularity")
+            hits = _ties_against(_hits(ids, users, part, len(counts)), scores)
+            judged[bucket] = hits[num_relevant > 0], num_relevant[num_relevant > 0]
+        hits, num_relevant = judged[bucket]
+        values[name] = float(metrics.AT_K[metric](hits[:, :k], num_relevant).mean())
     return values
 
 
-def parse_name(name: str) -> tuple[str, int]:
-    """ "recall@20" -> ("recall", 20)."""
+# Metrics of the lists alone, whoever they are for: (items [queries, k], counts) -> number.
+OF_LISTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "coverage": lambda items, counts: metrics.coverage(items, len(counts)),
+    "popularity": metrics.popularity,
+}
+
+
+def parse_name(name: str) -> tuple[str, str, int]:
+    """ "recall@20" -> ("recall", "", 20), "recall_tail@20" -> ("recall", "tail", 20)."""
     metric, _, k = name.partition("@")
-    known = [*metrics.AT_K, "coverage"]
+    stem, _, bucket = metric.rpartition("_")
+    if stem in metrics.AT_K and bucket in metrics.BUCKETS:
+        metric = stem
+    else:
+        bucket = ""
+    known = [*metrics.AT_K, *OF_LISTS]
     if metric not in known:
         near = difflib.get_close_matches(metric, known, 1) or known
         raise InputError(
-            f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k"
+            f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k;"
+            " recall_head, recall_mid, recall_tail and the like look at items of one popularity"
         )
     if not k.isdigit() or int(k) < 1:
-        raise InputError(f"metric {name!r} needs a list length, such as {metric}@20")
-    return metric, int(k)
+        raise InputError(f"metric {name!r} needs a list length, such as {name.partition('@')[0]}@20")
+    return metric, bucket, int(k)
+
+
+def _in_bucket(relevant: Lists, counts: np.ndarray, bucket: str) -> Lists:
+    """The same lists with only the items of one popularity bucket left in."""
+    kept = metrics.popularity_buckets(counts)[relevant.items] == metrics.BUCKETS.index(bucket)
+    return Lists(np.concatenate([[0], np.cumsum(kept)])[relevant.offsets], relevant.items[kept])
 
 
 def _hits(ids: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int) -> np.ndarray:
@@ -196,12 +223,13 @@ def ranking_of_vectors(
 
     Only users with held-out items are asked.
     """
-    longest = max(parse_name(name)[1] for name in names)
+    longest = max(parse_name(name)[-1] for name in names)
     relevant = lists_by_user(split.test)
     users = np.flatnonzero(np.diff(relevant.offsets))
     seen = lists_by_user(split.train)
     ids, scores = top_items(jnp.asarray(queries)[users], jnp.asarray(items), users, seen, longest + 1)
-    return ranking_metrics(ids, scores, users, relevant, split.test.num_items, names)
+    counts = np.bincount(split.train.item, minlength=split.train.num_items)
+    return ranking_metrics(ids, scores, users, relevant, counts, names)
 
 
 def ranking(
