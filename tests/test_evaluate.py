@@ -19,7 +19,7 @@ from zoo.recipe import Examples
 from zoo.types import PADDING, Spec
 
 
-FEW = "simulated:num_users=50,num_videos=40,num_watches=900"
+FEW = "simulated:num_users=50,num_videos=40,num_watches=400"
 NAMES = tuple(
     f"{metric}@{k}"
     for metric in ("recall", "recall_capped", "precision", "hit_rate", "mrr", "map", "ndcg")
@@ -296,7 +296,7 @@ def test_scores_in_blocks(monkeypatch):
 def test_an_evaluation_compiles_once(recipe, caplog):
     """However often a model is judged, and in a second run of an equal model: as --validate does every epoch."""
     job = names.job(
-        names.Request(recipe, "simulated:num_users=50,num_videos=40,num_watches=900", settings={"epochs": 1})
+        names.Request(recipe, "simulated:num_users=50,num_videos=40,num_watches=400", settings={"epochs": 1})
     )
 
     def judged(seed):

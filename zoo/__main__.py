@@ -285,12 +285,11 @@ def _print_trials(lines: Sequence[Mapping[str, Any]], title: str, most: int = 10
 
     metric, settings = lines[0]["metric"], list(lines[0]["settings"])
     title = f"{title}: the best {min(most, len(lines))} of {len(lines)} trials, on validation rows"
-    table = Table("trial", metric, "at epoch", "of", *settings, title=title)
+    table = Table("trial", metric, "after epochs", *settings, title=title)
     for line in lines[:most]:
         value = "diverged" if line["value"] is None else f"{line['value']:.4f}"
-        best = "-" if line["epoch"] is None else f"{line['epoch']}"
         drawn = (f"{line['settings'][name]:g}" for name in settings)
-        table.add_row(f"{line['trial']}", value, best, f"{line['epochs']}", *drawn)
+        table.add_row(f"{line['trial']}", value, f"{line['epochs']}", *drawn)
     _console().print(table)
 
 

@@ -104,8 +104,16 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
     part, keyword = parts[matches[0]]
     current = getattr(recipe, part)
     value = _as_type_of(function_of(current)[1][keyword], value, name)
-    changed: dict[str, Any] = {part: partial(current, **{keyword: value})}
+    changed: dict[str, Any] = {part: _with(current, keyword, value)}
     return replace(recipe, **changed)
+
+
+def _with(function: Any, keyword: str, value: Any) -> partial:
+    """The function with one more argument fixed. A partial of a partial stays nested once jax has put an attribute on
+    the inner one, so it is built from the function itself."""
+    if not isinstance(function, partial):
+        return partial(function, **{keyword: value})
+    return partial(function.func, *function.args, **(function.keywords | {keyword: value}))
 
 
 def function_of(part: Any) -> tuple[Any, dict[str, Any]]:

@@ -26,7 +26,7 @@ from zoo.run import Job, fit, prepare
 
 
 KEEP = 3  # of so many trials the best one goes on to the next rung
-Line = dict[str, Any]  # of the history: trial, rung, settings, epochs, metric, value (None: it diverged), epoch, curve
+Line = dict[str, Any]  # of the history: trial, rung, settings, metric, epochs, value (None: it diverged), curve
 
 
 def tune(
@@ -35,9 +35,10 @@ def tune(
     """Draw settings for `trials` runs of a job and train them in rungs: all of them for a quarter of the epochs, the
     best third for half, the best third of those to the end. Returns the last line of each trial's history, best first.
 
-    A trial is a run of its own with --validate: it goes on from where its last rung stopped, on the schedule of the
-    whole run, and its value is the best of its epochs. Settings named in `fixed` are not varied. A trial whose loss
-    diverges has no value and loses. With `resume`, a search killed at any moment goes on and ends in the same lines.
+    A trial is a run of its own on the schedule of all epochs, and goes on from where its last rung stopped. It does not
+    stop early, and its value is that of its last epoch, since the settings are for a run of just so many epochs.
+    Settings named in `fixed` are not varied. A trial whose loss diverges has no value and loses. With `resume`, a
+    search killed at any moment goes on and ends in the same lines.
     """
     if trials < 1:
         raise InputError(f"trials is {trials}: it must be at least 1")
@@ -69,8 +70,8 @@ def tune(
     lines = last_lines(history)
     if lines[0]["value"] is None:
         raise InputError(
-            f"all {trials} trials diverged: search around a lower learning rate than {job.recipe.learning_rate},"
-            " with another --workdir"
+            f"{trials} of {trials} trials diverged: search around a lower learning rate, now"
+            f" {job.recipe.learning_rate}, with another --workdir"
         )
     return lines
 
@@ -101,7 +102,7 @@ def without_test(job: Job) -> Job:
     """The job of the trials: its data is the rows that train and the rows that validate, and holds none of the test
     part.
 
-    Rows and their order, and so all results, are those of `zoo train --validate`.
+    Rows and their order, and so all results, are those of `zoo train --validate` without early stopping.
     """
     split = prepare(replace(job, validate=True)).split
     valid = split.test  # so it is in a run with `validate`
@@ -112,7 +113,8 @@ def without_test(job: Job) -> Job:
         if getattr(valid, name) is not None
     }
     rows = replace(split.train, part=part, **columns)
-    return replace(job, recipe=replace(job.recipe, split=marked, repeats=None), interactions=rows, validate=True)
+    recipe = replace(job.recipe, split=marked, repeats=None, patience=max(job.recipe.epochs, 1))
+    return replace(job, recipe=recipe, interactions=rows, validate=True)
 
 
 def marked(interactions: Interactions, seed: int) -> Split:
@@ -124,17 +126,18 @@ def marked(interactions: Interactions, seed: int) -> Split:
 
 
 def ranked(lines: Sequence[Line]) -> list[Line]:
-    """Best first; at equal values the lower trial number, at the end the trials that diverged."""
+    """The furthest first, of these the best, of equals the lower number; at the end the trials that diverged."""
 
     def key(line):
-        value = line["value"]
-        return (value is None, 0.0 if value is None else value if _falls(line) else -value, line["trial"])
+        value = 0.0 if line["value"] is None else line["value"]
+        falls = line["metric"] in LOWER_IS_BETTER
+        return line["value"] is None, -line["rung"], value if falls else -value, line["trial"]
 
     return sorted(lines, key=key)
 
 
 def last_lines(history: Mapping[tuple[int, int], Line]) -> list[Line]:
-    """The line of the last rung that each trial reached, best first."""
+    """The line of the last rung that each trial reached, as `ranked`."""
     return ranked(list({trial: history[trial, rung] for trial, rung in sorted(history)}.values()))
 
 
@@ -188,10 +191,9 @@ def _train(job: Job, settings: Mapping[str, Any], folder: Path, epochs: int) -> 
     try:
         training = fit(trial, folder, resume=True, quiet=True, stop_after_epochs=epochs)[0]["training"]
     except FloatingPointError:  # the loss, or what is evaluated, is not finite
-        return {"epochs": epochs, "value": None, "epoch": None, "curve": []}
-    history, best = training["history"], training["best"]
-    curve = [entry[metric] for entry in history]
-    return {"epochs": len(history), "value": best["value"], "epoch": best["epoch"], "curve": curve}
+        return {"epochs": epochs, "value": None, "curve": []}
+    curve = [entry[metric] for entry in training["history"]]
+    return {"epochs": epochs, "value": curve[-1], "curve": curve}
 
 
 def _claim(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
@@ -205,10 +207,6 @@ def _claim(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
         raise InputError(f"{folder} holds a search already: add --resume to go on with it, or choose another --workdir")
     elif other := workdir.difference(workdir.read_json(path, "search"), identity):
         raise InputError(f"{folder} holds another search: its {other}; choose another --workdir")
-
-
-def _falls(line: Line) -> bool:
-    return line["metric"] in LOWER_IS_BETTER
 
 
 def _planned_epochs(trials: int, rungs: Sequence[int]) -> int:
