@@ -68,6 +68,13 @@ class RatingMF(nn.Module):
         user, item = self.user(batch["user"]), self.item(batch["item"])
         return self.spec.rating_mean + user[:, -1] + item[:, -1] + jnp.sum(user[:, :-1] * item[:, :-1], -1)
 
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> tuple:
+        return ()
+
+    def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
+        """The factors q_i, by which items are alike."""
+        return (self.item.all() if ids is None else self.item(ids))[..., :-1]
+
 
 def cost(recipe: Recipe, model: MF | RatingMF) -> Cost:
     """Three passes over each row looked up (read, and read and written by the update) and over each score of a softmax.
