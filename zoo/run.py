@@ -137,7 +137,7 @@ def fit(
             job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last
         )
         if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
-            _save(manager, state, best, progress)
+            _save(manager, state, best, progress, shapes)
             training = {name: progress[name] for name in ("best", "history")}
             return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
     final = parallel.on_one_device(state if best is None else best, shapes)
