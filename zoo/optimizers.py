@@ -166,5 +166,7 @@ def _each(rows: dict[str, list[RowGradient]], function) -> dict[str, list[RowGra
 def _values(table: Array, gradient: RowGradient) -> Array:
     if gradient.ids is None:
         return table
+    if gradient.values is not None:
+        return gradient.values
     # Without the barrier XLA would read the rows once, for the lookup and for this, unmasked: slower than reading twice.
     return gather(table, jax.lax.optimization_barrier(gradient.ids))
