@@ -67,7 +67,7 @@ def bpr_in_pairs(model: Any, batch: Batch, key: Array, *, l2: float = 0.0) -> Ar
     # Both margins of a pair are products with one difference, but for the sign. The barrier keeps it from being
     # computed anew inside the products, and einsum with two rows a pair is several times as fast here as a sum.
     difference = jax.lax.optimization_barrier(pairs[:, 0] - pairs[:, 1])
-    losses = jax.nn.softplus(jnp.einsum("jpd,jd->jp", queries, difference) * jnp.array([-1.0, 1.0]))
+    losses = jax.nn.softplus(jnp.einsum("jpd,jd->jp", queries, difference) * jnp.array([[-1.0, 1.0]]))
     if "mask" in batch:
         losses = losses * batch["mask"].reshape(size // 2, 2)[:, ::-1]
     return losses.reshape(size) + 0.5 * l2 * (jnp.sum(query**2, -1) + 2 * jnp.sum(items**2, -1))

@@ -168,5 +168,5 @@ def _values(table: Array, gradient: RowGradient) -> Array:
         return table
     if gradient.values is not None:
         return gradient.values
-    # Without the barrier XLA would read the rows once, for the lookup and for this, unmasked: slower than reading twice.
+    # Without the barrier XLA would read the rows once for the lookup and for this, unmasked: slower than twice.
     return gather(table, jax.lax.optimization_barrier(gradient.ids))

@@ -132,8 +132,8 @@ def scan_steps(step: Step, take: Callable[[Mapping[str, Array], Array], Batch] |
     """Many steps in one compiled call: (state, constants, columns, order[k, batch]) -> (state, metrics[k]).
 
     `columns` are the examples, on the device; `order` holds positions in them, -1 for padding. The state is donated.
-    All batches are taken before the first step, which is faster than one by one. A `take` of one's own, for a batch that
-    is larger than its row numbers, makes the batch of an index [batch] within its step.
+    All batches are taken before the first step, which is faster than one by one. A `take` of one's own, for a batch
+    that is larger than its row numbers, makes the batch of an index [batch] within its step.
     """
 
     @partial(jax.jit, donate_argnums=0)

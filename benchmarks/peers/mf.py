@@ -22,13 +22,13 @@ def bpr(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
 
     implicit leaves out pairs whose negative the user has, which it counts as passed.
     """
-    file = rows_file(bench, "gowalla", "published", "mf/ranking_bpr")
+    file = rows_file(bench, "gowalla", "published", "mf/ranking_bpr_pairs")
     answer = bench.folder / "bpr.npz"
     passes = 2 if bench.quick else PASSES
     theirs = {
         "factors": 63,
         "learning_rate": 0.05,
-        "regularization": 0.01,
+        "regularization": 0.001,
         "verify_negative_samples": True,
         "iterations": passes,
         "threads": bench.threads,
@@ -36,7 +36,7 @@ def bpr(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
 
     def run_ours(seed: int) -> Result:
         configuration = train.Configuration(
-            str(file), "mf/ranking_bpr", "gowalla", {"epochs": passes, "embedding_dim": 64}, seed=seed
+            str(file), "mf/ranking_bpr_pairs", "gowalla", {"epochs": passes, "embedding_dim": 64}, seed=seed
         )
         return isolated.run("benchmarks.peers.train", configuration)
 
@@ -69,7 +69,7 @@ def svd(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
             str(file),
             "mf/rating",
             "movielens-1m",
-            {"epochs": passes, "embedding_dim": 100},
+            {"epochs": passes, "embedding_dim": 100, "batch_size": 2048, "learning_rate": 0.03, "l2": 0.06},
             judge_each_epoch=True,
             seed=seed,
         )
