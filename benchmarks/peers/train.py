@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import isolated, timing
 from zoo import evaluate, make_train_step, names, scan_steps, workdir
 from zoo.recipe import describe
-from zoo.run import chunk_bounds, epoch_order, fetch, prepare, steps_per_epoch
+from zoo.run import chunk_bounds, epoch_order, epoch_orders, fetch, prepare, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ def measure(configuration: Configuration) -> dict[str, Any]:
 
     jax.block_until_ready((state, columns, constants))
     total, history = 0.0, []
+    orders = epoch_orders(examples, recipe, configuration.seed, 0)
     for epoch in range(recipe.epochs):
         with timing.no_compilation():
             began = time.perf_counter()
-            order = epoch_order(examples, recipe, configuration.seed, epoch)
+            order = next(orders)
             loss_sum = 0.0
             for start, stop in bounds:
                 state, metrics = compiled[stop - start](state, constants, columns, jnp.asarray(order[start:stop]))
