@@ -49,12 +49,12 @@ def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: flo
     return loss + 0.5 * l2 * squares
 
 
-def bpr_in_pairs(model: Any, batch: Batch, key: Array, *, l2: float = 0.0) -> Array:
+def bpr_in_pairs(model: Any, batch: Batch, key: Array) -> Array:
     """BPR where examples 2j and 2j + 1 of a batch are each other's negative, which takes no third lookup.
 
     As the order of an epoch is random, an item is a negative as often as it is frequent. It may be an item that the
-    user has; two of the same item teach nothing. The l2 of a negative is that of its own example, counted again. An
-    example beside padding has no loss. The batch size must be even.
+    user has; two of the same item teach nothing. An example beside padding has no loss. The batch size must be even.
+    Regularise in the optimizer, by `l2_each_lookup`: there it costs no pass over the vectors.
     """
     del key
     size = len(batch["item"])
@@ -70,7 +70,7 @@ def bpr_in_pairs(model: Any, batch: Batch, key: Array, *, l2: float = 0.0) -> Ar
     losses = jax.nn.softplus(jnp.einsum("jpd,jd->jp", queries, difference) * jnp.array([[-1.0, 1.0]]))
     if "mask" in batch:
         losses = losses * batch["mask"].reshape(size // 2, 2)[:, ::-1]
-    return losses.reshape(size) + 0.5 * l2 * (jnp.sum(query**2, -1) + 2 * jnp.sum(items**2, -1))
+    return losses.reshape(size)
 
 
 def in_batch_softmax(model: Any, batch: Batch, key: Array, *, temperature: float = 1.0, l2: float = 0.0) -> Array:

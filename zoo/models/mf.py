@@ -120,11 +120,11 @@ RECIPES = {
     ),
     "ranking_bpr_pairs": tasks.ranking(
         model=partial(MF, embedding_dim=64, init_scale=0.03),
-        objective=partial(objectives.bpr_in_pairs, l2=0.001),
-        optimizer=optimizers.sgd_each_example,
+        objective=objectives.bpr_in_pairs,
+        optimizer=partial(optimizers.sgd_each_example, l2=0.001),
         learning_rate=0.1,
         schedule=schedules.linear,
-        batch_size=4096,
+        batch_size=8192,
         epochs=20,
     ),
     "smoke": tasks.ranking(
