@@ -4,15 +4,16 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from zoo import checkpoint, records, train_step, workdir
+from zoo import checkpoint, parallel, processes, records, train_step, workdir
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.errors import InputError
@@ -45,7 +46,7 @@ class Prepared:
     examples: Examples
     model: Any
     optimizer: Any
-    initial: Any  # () -> TrainState
+    initial: Any  # (layout) -> TrainState
     repeats_merged: int
 
 
@@ -74,7 +75,7 @@ def prepare(job: Job) -> Prepared:
     solve = recipe.solve
     if solve is not None:
 
-        def solved():
+        def solved(layout=None):
             return TrainState(jnp.zeros((), jnp.int32), solve(split), {}, {}, (), {}, key)
 
         return Prepared(split, examples, model, None, solved, repeats)
@@ -88,8 +89,8 @@ def prepare(job: Job) -> Prepared:
     }
     batch["mask"] = jax.ShapeDtypeStruct((recipe.batch_size,), jnp.float32)
 
-    def initial():
-        return train_step.init_state(model, objective, optimizer, batch, key, examples.constants)
+    def initial(layout=None):
+        return train_step.init_state(model, objective, optimizer, batch, key, examples.constants, layout)
 
     return Prepared(split, examples, model, optimizer, initial, repeats)
 
@@ -102,34 +103,62 @@ def fit(
     overwrite: bool = False,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    layout: parallel.Layout | None = None,
+    wrap: parallel.Wrap = parallel.jit,
 ) -> tuple[dict, Prepared, TrainState]:
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
-    metrics, bit for bit on CPU; a finished run is read back. Without it a folder that holds a run is refused unless
-    `overwrite`.
+    metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
+    unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
+    may go on on others.
     """
     recipe = job.recipe
     prepared = prepare(job)
+    if layout is not None and recipe.batch_size % layout.size:
+        raise InputError(f"batch_size {recipe.batch_size} does not divide by the {layout.size} devices: choose another")
     identity = {**job.names, "seed": job.seed, "validate": job.validate, "settings": describe(recipe)}
-    workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite)
+    settings = {name: value for name, value in identity.items() if name != "data_sha256"}
+    processes.agree(settings, workdir.columns(job.interactions))
+    processes.first_does(lambda: workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite))
     manager = checkpoint.open_folder(folder / "checkpoints")
-    like = jax.eval_shape(prepared.initial)
+    shapes = jax.eval_shape(prepared.initial)
+    like = parallel.abstract(jax.eval_shape(partial(prepared.initial, layout)), layout)
     restored = checkpoint.restore(manager, like, folder / "checkpoints")
     if restored is None:
-        state, best, progress = prepared.initial(), None, new_progress()
+        state, best, progress = prepared.initial(layout), None, new_progress()
     else:
         state, best, progress = restored
     if not progress["finished"] and recipe.solve is None:
-        state, best, progress = _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds)
-    final = state if best is None else best
+        devices = Devices(layout, wrap, shapes)
+        state, best, progress = _train(
+            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds
+        )
+    final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:
         return workdir.read_json(folder / "record.json", "record"), prepared, final
-    record = _record(job, prepared, final, progress)
+    record = _record(job, prepared, final, progress) | {"devices": _spread(layout, wrap)}
     if not progress["finished"]:
         checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1})
-    records.write_json(folder / "record.json", record)
+    processes.first_does(lambda: records.write_json(folder / "record.json", record))
     return record, prepared, final
+
+
+class Devices(NamedTuple):
+    """Where a run trains, and what its state is without that."""
+
+    layout: parallel.Layout | None
+    wrap: parallel.Wrap
+    shapes: TrainState
+
+
+def _spread(layout: parallel.Layout | None, wrap: parallel.Wrap) -> dict[str, Any]:
+    return {
+        "count": 1 if layout is None else layout.size,
+        "processes": jax.process_count(),
+        "mode": wrap.__name__,
+        "tables": "by rows" if layout is not None and layout.shard_rows else "whole",
+    }
 
 
 def new_progress() -> dict[str, Any]:
@@ -150,24 +179,25 @@ def new_progress() -> dict[str, Any]:
     }
 
 
-def _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds):
-    recipe, examples = job.recipe, prepared.examples
-    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
-    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
-    step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer)
+def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds):
+    recipe, examples, layout = job.recipe, prepared.examples, devices.layout
+    columns = parallel.on_every_device(dict(examples.train), layout)
+    constants = parallel.on_every_device(dict(examples.constants), layout)
+    wrap = partial(devices.wrap, layout=layout)
+    step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer, wrap)
     scan = train_step.scan_steps(step)
     compiled: dict[int, Any] = {}
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
     orders = epoch_orders(examples, recipe, job.seed, progress["epoch"])
     saved_at = time.monotonic()
-    with _progress_bar(quiet) as bar:
+    with _progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
         while progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
             order = next(orders)
             for start, stop in bounds[progress["chunk"] :]:
-                chunk = jnp.asarray(order[start:stop])
+                chunk = parallel.on_every_device(order[start:stop], layout)
                 began = time.perf_counter()
                 if len(chunk) not in compiled:
                     compiled[len(chunk)] = scan.lower(state, constants, columns, chunk).compile()
@@ -181,7 +211,8 @@ def _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seco
                     saved_at = time.monotonic()
             entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
             if job.validate:
-                entry |= recipe.evaluate(prepared.model, state, examples, prepared.split)
+                whole = parallel.on_one_device(state, devices.shapes)
+                entry |= recipe.evaluate(prepared.model, whole, examples, prepared.split)
                 best = _keep_best(recipe.metric, entry, state, best, progress)
             progress["history"].append(entry)
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
