@@ -45,13 +45,8 @@ class Embed(nn.Module):
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
         ids = _no_wrap(ids)
-<<<<<<< HEAD
-        rows = gather(self.table.value, ids.reshape(-1)).reshape(*ids.shape, self.dim)
-        return self._recorded(rows, {"ids": ids, "rows": rows})
-=======
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
-        return self._recorded(rows, {"ids": ids})
->>>>>>> 164b21dbeaa0e7feb95c5f256616fa0cd915163e
+        return self._recorded(rows, {"ids": ids, "rows": rows})
 
     def bag(self, ids: Array, weight: Array) -> Array:
         """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].

@@ -13,11 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-<<<<<<< HEAD
-from zoo.errors import InputError
-=======
 from zoo import parallel
->>>>>>> 164b21dbeaa0e7feb95c5f256616fa0cd915163e
+from zoo.errors import InputError
 from zoo.types import PADDING, Batch
 
 

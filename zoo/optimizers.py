@@ -9,13 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-<<<<<<< HEAD
-from zoo import row_optimizers
-from zoo.embedding import RowGradient, gather
-=======
 from zoo import parallel, row_optimizers
-from zoo.embedding import RowGradient
->>>>>>> 164b21dbeaa0e7feb95c5f256616fa0cd915163e
+from zoo.embedding import RowGradient, gather
 from zoo.row_optimizers import LearningRate, RowOptimizer, densely
 
 

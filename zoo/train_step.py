@@ -198,14 +198,10 @@ def _update_tables(
     separate = all(transform.linear for transform in optimizer.transforms)
     rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
     for table, found in lookups.items():
-<<<<<<< HEAD
-        plain = all(set(lookup) <= {"ids", "rows", "distinct_rows"} for lookup, _ in found)
-=======
         num_rows = state.tables[table].shape[0]
         if table in sharded:
             found = [embedding.of_own_rows(lookup, gradient, num_rows) for lookup, gradient in found]
-        plain = all(set(lookup) <= {"ids", "distinct_rows"} for lookup, _ in found)
->>>>>>> 164b21dbeaa0e7feb95c5f256616fa0cd915163e
+        plain = all(set(lookup) <= {"ids", "rows", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)
             continue
