@@ -83,7 +83,9 @@ def parser() -> Parser:
 def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL[/RECIPE]", help="see zoo list; without RECIPE the model's first")
     command.add_argument(
-        "--data", metavar="NAME|PATH", help="see zoo data; or your own file or folder (default: the recipe's)"
+        "--data",
+        metavar="NAME|PATH",
+        help="see zoo data; or your own file (.csv .tsv .parquet .inter) or folder (default: the recipe's)",
     )
     command.add_argument(
         "--split", metavar="NAME", help="random, per_user, leave_one_out, temporal, per_user_temporal, published"

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zoo import checkpoint, evaluate, names, workdir
+from zoo.data import catalog
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
@@ -56,7 +57,7 @@ class Run:
 def train(
     model: str,
     *,
-    data: str | Interactions | None = None,
+    data: Any = None,
     split: str | None = None,
     optimizer: str | None = None,
     seed: int = 0,
@@ -69,13 +70,17 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, or Interactions; `settings` any setting of the
-    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1.
+    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a dataframe with columns
+    user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user": ...})`);
+    `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
-    name, interactions = (None, data) if isinstance(data, Interactions) else (data, None)
+    if data is None or isinstance(data, (str, Path)):
+        name, interactions = None if data is None else str(data), None
+    else:
+        name, interactions = None, data if isinstance(data, Interactions) else catalog.load(data)
     request = names.Request(model, name, split, optimizer, seed, validate, settings)
     return run_request(request, interactions, workdir, resume=resume, overwrite=overwrite, quiet=quiet)
 
