@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from zoo import checkpoint, evaluate, names, workdir
-from zoo.data import catalog
+from zoo.data import catalog, stream
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
@@ -41,10 +41,18 @@ class Run:
             raise InputError(f"k is {k}: a list has at least one item")
         interactions = self.job.interactions
         rows = rows_of(users, interactions.user_ids, "user")
-        seen = evaluate.lists_by_user(interactions)
+        seen = evaluate.lists_by_user(self._rows_of(rows))
         prepared = self.prepared
         ids, scores = self.job.recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
         return interactions.item_ids[np.where(ids == PADDING, 0, ids)], scores
+
+    def _rows_of(self, users: np.ndarray) -> Interactions:
+        """The interactions, with all that these users have: of a streamed log they are still in its file alone."""
+        interactions = self.job.interactions
+        if interactions.streamed_counts is None:
+            return interactions
+        columns = self.job.names["request"]["reader"].get("columns", {})
+        return stream.rows_of_users(Path(self.job.names["data"]).expanduser(), columns, interactions, users)
 
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
         """Metrics of the held-out part; `names` such as ["recall@50"] in place of the recipe's own."""
@@ -66,13 +74,15 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
+    stream: bool = False,
     **settings: Any,
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
     `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a dataframe with columns
     user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user": ...})`);
-    `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1.
+    `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With
+    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
@@ -81,7 +91,9 @@ def train(
         name, interactions = None if data is None else str(data), None
     else:
         name, interactions = None, data if isinstance(data, Interactions) else catalog.load(data)
-    request = names.Request(model, name, split, optimizer, seed, validate, settings)
+    if stream and interactions is not None:
+        raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
+    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
     return run_request(request, interactions, workdir, resume=resume, overwrite=overwrite, quiet=quiet)
 
 
@@ -103,7 +115,10 @@ def run_request(
 
 
 def load(folder: str | Path) -> Run:
-    """The run in a folder, as it stands at its last checkpoint: the data is not needed again."""
+    """The run in a folder, as it stands at its last checkpoint.
+
+    The data is not needed again, except for the recommendations of a streamed run.
+    """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
     interactions = workdir.load_interactions(folder / "interactions.npz")

@@ -19,7 +19,7 @@ from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
-_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part")
+_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part", "streamed_counts")
 
 
 def claim(

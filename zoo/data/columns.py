@@ -73,6 +73,23 @@ def raw_columns(table: Table) -> dict[str, np.ndarray]:
     return {role: parsers[role](table, role) for role in table.names}
 
 
+def checked_ids(table: Table, role: str) -> pl.Series:
+    """The ids of users or items, int64 or strings, none of them blank."""
+    raw = table.fields[role]
+    blank = raw.is_null() | (raw == "").fill_null(True) if raw.dtype == pl.String else raw.is_null()
+    _refuse(table, role, blank, f"the {role} id is blank; fill it in or remove the row")
+    if raw.dtype == pl.String:
+        return raw
+    numbers = raw.cast(pl.Int64, strict=False)
+    _refuse(table, role, numbers.is_null(), f"the {role} id is beyond int64; write such ids as strings")
+    return numbers
+
+
+def id_array(ids: pl.Series) -> np.ndarray:
+    """Checked ids as int64 or str."""
+    return np.array(ids.to_list()) if ids.dtype == pl.String else ids.to_numpy()
+
+
 def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -96,14 +113,7 @@ def _is_number(text: str) -> bool:
 
 
 def _ids(table: Table, role: str) -> np.ndarray:
-    raw = table.fields[role]
-    blank = raw.is_null() | (raw == "").fill_null(True) if raw.dtype == pl.String else raw.is_null()
-    _refuse(table, role, blank, f"the {role} id is blank; fill it in or remove the row")
-    if raw.dtype == pl.String:
-        return np.array(raw.to_list())
-    numbers = raw.cast(pl.Int64, strict=False)
-    _refuse(table, role, numbers.is_null(), f"the {role} id is beyond int64; write such ids as strings")
-    return numbers.to_numpy()
+    return id_array(checked_ids(table, role))
 
 
 def _ratings(table: Table, role: str) -> np.ndarray:
