@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         stream = child(Configuration(file.path, f"{folder}/stream", stream=True, limit=limit, seed=options.seed))
     environment = stream.pop("environment")
     memory.pop("environment")
-    record = {
+    record: dict[str, Any] = {
         "suite": "streaming",
         "model": streaming_step.MODEL,
         **{name: value for name, value in dataclasses.asdict(file).items() if name != "path"},

@@ -138,7 +138,7 @@ def test_dataframes_of_other_libraries(library):
 
 
 def test_training_on_a_dataframe(tmp_path):
-    world = zoo.simulate(num_users=60, num_videos=40, num_watches=600)
+    world = zoo.simulate(num_users=60, num_videos=40, num_watches=400)
     frame = pl.DataFrame({"user": world.user_ids[world.user], "item": world.item_ids[world.item]})
     run = zoo.train("mf/smoke", data=Arrow(frame), epochs=2, workdir=tmp_path / "run")
     assert run.record["data"] == "interactions" and run.record["sizes"]["users"] == frame["user"].n_unique()

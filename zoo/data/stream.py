@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -138,7 +138,7 @@ def _row_numbers(path: Path, ids: pl.Series, known: pl.Series) -> np.ndarray:
     return rows.astype(np.int32)
 
 
-def _scratch(num_rows: int) -> "tempfile._TemporaryFileWrapper":
+def _scratch(num_rows: int) -> IO[bytes]:
     folder = tempfile.gettempdir()
     needed, free = num_rows * ROW_BYTES / 2**30, shutil.disk_usage(folder).free / 2**30
     if needed > free:
