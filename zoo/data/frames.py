@@ -41,8 +41,9 @@ def table_of_frame(frame: Any, columns: Mapping[str, str]) -> Table:
     try:
         frame = pl.DataFrame(frame)
     except Exception as error:  # each library has its own for a column of mixed types
+        reason = shorten(" ".join(" ".join(map(str, error.args)).split()), 200)
         raise InputError(
-            f"the dataframe cannot be read through Arrow ({shorten(' '.join(str(error).split()), 200)}): "
+            f"the dataframe cannot be read through Arrow ({reason}): "
             "a column holds values of one type, so turn mixed ids into strings"
         ) from None
     roles = find_columns("the dataframe", frame.columns, columns, CHOOSE)

@@ -65,7 +65,7 @@ def open_parquet(path: Path, columns: Mapping[str, str], seeds: Sequence[int]) -
             pairs = np.stack([user, item], axis=1)[train]
             counts += np.bincount(pairs[:, 1], minlength=len(counts))
             # Files are often in the order of users or of time: blocks of shuffled slices hold a bit of everything.
-            scratch.write(np.random.default_rng((seeds[0], start)).permutation(pairs).tobytes())
+            scratch.write(np.random.default_rng((seeds[0], start)).permutation(pairs.view(np.int64).ravel()).tobytes())
         scratch.flush()
         source = Source(int(counts.sum()), _reader(os.dup(scratch.fileno())))
     user, item, part = (np.concatenate(column) for column in zip(*sample, strict=True))
