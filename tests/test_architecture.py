@@ -22,7 +22,10 @@ ROWS = [
     ["models", "train_step checkpoint export workdir"],
     ["tasks"],
     ["evaluate"],
-    ["recipe objectives metrics negatives optimizers row_optimizers schedules layers embedding parallel memory"],
+    [
+        "recipe objectives metrics negatives optimizers row_optimizers schedules layers"
+        " embedding parallel memory processes"
+    ],
     ["types", "data", "records"],
     ["errors"],
 ]

@@ -73,6 +73,14 @@ def test_the_parameters_of_the_same_rows_in_the_same_order_in_memory(log, tmp_pa
     assert int(state.step) == 3 * steps
 
 
+def test_two_devices_give_the_parameters_of_one(log, tmp_path, small):
+    one = zoo.train("mf/smoke", data=log, stream=True, epochs=1, workdir=tmp_path / "one").state
+    two = zoo.train("mf/smoke", data=log, stream=True, epochs=1, devices=2, mode="shard_map", workdir=tmp_path / "two")
+    assert two.record["devices"]["count"] == 2
+    for name, table in one.tables.items():
+        np.testing.assert_allclose(two.state.tables[name], table, atol=1e-4)
+
+
 def test_the_held_out_part_and_the_baseline_are_those_of_the_file_in_memory(log, tmp_path, small):
     whole = zoo.train("mf/smoke", data=log, split="user_sample", epochs=1, workdir=tmp_path / "whole").record
     streamed = zoo.train("mf/smoke", data=log, stream=True, epochs=1, workdir=tmp_path / "streamed").record

@@ -69,6 +69,14 @@ def parser() -> Parser:
     )
     trained.add_argument("--quiet", action="store_true", help="no progress bar")
     trained.add_argument("--stream", action="store_true", help="read a Parquet file that need not fit in memory")
+    trained.add_argument(
+        "--devices", type=int, metavar="N", help="divide each batch over N devices (on a CPU, N virtual ones)"
+    )
+    trained.add_argument("--mode", metavar="NAME", default="jit", help="how: jit (default), shard_map or pmap")
+    trained.add_argument("--shard-tables", action="store_true", help="each device holds its part of the tables' rows")
+    trained.add_argument("--coordinator", metavar="HOST:PORT", help="several processes: where process 0 listens")
+    trained.add_argument("--num-processes", type=int, metavar="N", help="several processes: how many")
+    trained.add_argument("--process-id", type=int, metavar="I", help="several processes: which this is, from 0")
     described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
     _add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
@@ -141,17 +149,24 @@ def run_data(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
+    from zoo import processes
+
+    processes.start(options.devices, options.coordinator, options.num_processes, options.process_id)
     from zoo.api import run_request
 
     run = run_request(
         _request(options),
+        devices=options.devices,
+        mode=options.mode,
+        shard_tables=options.shard_tables,
         folder=options.workdir,
         resume=options.resume,
         overwrite=options.overwrite,
         quiet=options.quiet,
         checkpoint_seconds=options.checkpoint_seconds,
     )
-    _print_record(run.record, run.folder)
+    if processes.is_first():
+        _print_record(run.record, run.folder)
 
 
 def run_describe(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from zoo import checkpoint, evaluate, names, workdir
+from zoo import checkpoint, evaluate, names, parallel, workdir
 from zoo.data import catalog, stream
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
@@ -75,6 +75,9 @@ def train(
     overwrite: bool = False,
     quiet: bool = True,
     stream: bool = False,
+    devices: int | None = None,
+    mode: str = "jit",
+    shard_tables: bool = False,
     **settings: Any,
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
@@ -82,7 +85,9 @@ def train(
     `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a dataframe with columns
     user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user": ...})`);
     `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With
-    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream.
+    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's,
+    over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of
+    the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
@@ -94,7 +99,17 @@ def train(
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
     request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
-    return run_request(request, interactions, workdir, resume=resume, overwrite=overwrite, quiet=quiet)
+    return run_request(
+        request,
+        interactions,
+        workdir,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+        devices=devices,
+        mode=mode,
+        shard_tables=shard_tables,
+    )
 
 
 def run_request(
@@ -106,11 +121,17 @@ def run_request(
     overwrite: bool = False,
     quiet: bool = True,
     checkpoint_seconds: float | None = None,
+    devices: int | None = None,
+    mode: str = "jit",
+    shard_tables: bool = False,
 ) -> Run:
+    layout, wrap = names.devices(devices, mode, shard_tables)
     job = names.job(request, interactions)
     folder = Path(folder) if folder is not None else names.folder(job)
     options = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
-    record, prepared, state = fit(job, folder, resume=resume, overwrite=overwrite, quiet=quiet, **options)
+    record, prepared, state = fit(
+        job, folder, resume=resume, overwrite=overwrite, quiet=quiet, layout=layout, wrap=wrap, **options
+    )
     return Run(job, prepared, state, record, folder)
 
 
@@ -129,7 +150,8 @@ def load(folder: str | Path) -> Run:
     job = names.job(request, interactions)
     prepared = prepare(job)
     checkpoints = folder / "checkpoints"
-    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), jax.eval_shape(prepared.initial), checkpoints)
+    like = parallel.abstract(jax.eval_shape(prepared.initial), None)
+    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), like, checkpoints)
     if restored is None:
         raise InputError(f"{folder} has no checkpoint yet: resume the run with --resume")
     state, best, progress = restored

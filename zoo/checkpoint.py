@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from zoo import records
+from zoo import processes, records
 from zoo.errors import InputError
 from zoo.types import TrainState
 
@@ -43,7 +43,9 @@ def save(manager: Manager, state: TrainState, best: TrainState | None, progress:
     items["progress"] = ocp.args.JsonSave({"progress": dict(progress), "crc32": checks})
     manager.save(int(progress["saves"]), args=ocp.args.Composite(**items), force=True)
     folder = Path(manager.directory) / str(progress["saves"])
-    records.write_json(folder / MANIFEST, {name: _crc32(folder / name) for name in _files(folder)})
+    processes.first_does(
+        lambda: records.write_json(folder / MANIFEST, {name: _crc32(folder / name) for name in _files(folder)})
+    )
 
 
 def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainState, TrainState | None, dict] | None:
@@ -59,7 +61,7 @@ def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainStat
     reason = "an array differs from its checksum"
     try:
         states, saved = _read(manager, step, like)
-        if all(checksums(state) == saved["crc32"][name] for name, state in states.items()):
+        if all(_agree(checksums(state), saved["crc32"][name]) for name, state in states.items()):
             return states["state"], states.get("best"), saved["progress"]
     except Exception as error:  # orbax, tensorstore and json each raise their own kinds
         # The reads that failed beside the first one would each be logged when they are collected.
@@ -99,16 +101,28 @@ def _crc32(path: Path) -> int:
 
 def _read(manager: Manager, step: int, like: TrainState) -> tuple[dict[str, TrainState], dict[str, Any]]:
     saved = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
-    items: dict[str, Any] = {name: ocp.args.StandardRestore(like) for name in saved["crc32"]}
+    # Not strict: a table saved by more or fewer devices has other unused rows at its end.
+    items: dict[str, Any] = {name: ocp.args.StandardRestore(like, strict=False) for name in saved["crc32"]}
     return dict(manager.restore(step, args=ocp.args.Composite(**items)).items()), saved
 
 
-def checksums(state: TrainState) -> list[int]:
-    """CRC-32 of each array of a state, in the order of its leaves."""
-    return [zlib.crc32(np.ascontiguousarray(leaf)) for leaf in jax.tree.leaves(jax.tree.map(_plain, state))]
+def checksums(state: TrainState) -> list[dict[str, Any]]:
+    """Shape and CRC-32 of each array of a state, in the order of its leaves; no CRC of an array in several
+    processes."""
+    return [_checksum(leaf) for leaf in jax.tree.leaves(state)]
 
 
-def _plain(leaf: Any) -> np.ndarray:
+def _checksum(leaf: Any) -> dict[str, Any]:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    return np.asarray(leaf)
+    whole = leaf.is_fully_addressable or leaf.is_fully_replicated
+    return {"shape": list(leaf.shape), "crc32": zlib.crc32(np.ascontiguousarray(leaf)) if whole else None}
+
+
+def _agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
+    """Arrays of the shape that was saved have the saved CRC. Another shape is that of other devices."""
+    return len(found) == len(saved) and all(
+        None in (new["crc32"], old["crc32"]) or new == old
+        for new, old in zip(found, saved, strict=True)
+        if new["shape"] == old["shape"]
+    )

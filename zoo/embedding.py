@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from jax import Array
 
+from zoo import parallel
 from zoo.types import PADDING
 
 
@@ -44,7 +45,7 @@ class Embed(nn.Module):
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
         ids = _no_wrap(ids)
-        rows = gather(self.table.value, ids.reshape(-1)).reshape(*ids.shape, self.dim)
+        rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids})
 
     def bag(self, ids: Array, weight: Array) -> Array:
@@ -57,7 +58,7 @@ class Embed(nn.Module):
 
         def add(total, entry):
             entry_ids, entry_weight = entry
-            return total + entry_weight[:, None] * gather(self.table.value, entry_ids), None
+            return total + entry_weight[:, None] * self._rows(entry_ids), None
 
         zero = jnp.zeros((ids.shape[0], self.dim), self.table.value.dtype)
         total, _ = jax.lax.scan(add, zero, (ids.T, weight.T))
@@ -66,7 +67,17 @@ class Embed(nn.Module):
     def all(self) -> Array:
         """The whole table, float [num_rows, dim]. Its gradient is dense: the table then needs
         `row_optimizers.densely`."""
-        return self._recorded(self.table.value, {"whole": jnp.zeros((), jnp.int32)})
+        table = parallel.gather(self.table.value) if self._is_shard() else self.table.value
+        return self._recorded(table[: self.num_rows], {"whole": jnp.zeros((), jnp.int32)})
+
+    def _rows(self, ids: Array) -> Array:
+        if self._is_shard():
+            return parallel.rows_of_shards(self.table.value, ids, gather)
+        return gather(self.table.value, ids)
+
+    def _is_shard(self) -> bool:
+        """Whether this device holds some of the rows only. A table on one device may hold a few too many, unused."""
+        return self.table.value.shape[0] < self.num_rows
 
     def _recorded(self, rows: Array, lookup: dict[str, Array]) -> Array:
         count = 0
@@ -124,6 +135,26 @@ def lookups_by_table(lookups: Mapping, gradients: Mapping) -> dict[str, list[tup
     for path in sorted(recorded, key=lambda p: (p[:-1], int(p[-1].removeprefix("lookup_")))):
         by_table.setdefault("/".join(path[:-1]), []).append((recorded[path], flat_gradients[path]))
     return by_table
+
+
+def of_whole_batch(lookup: dict[str, Array], gradient: Array, in_batch: bool) -> tuple[dict[str, Array], Array]:
+    """A lookup with its gradient as the whole batch makes them, from this device's part of it.
+
+    `in_batch`: ids differ from example to example, so those of all devices are put one after the other; else all
+    devices looked up the same and their gradients add up. No array of the table's size travels but that of `all()`.
+    """
+    if not in_batch:
+        return lookup, parallel.total(gradient)
+    gathered = {name: parallel.gather(lookup[name]) for name in ("ids", "weight") if name in lookup}
+    return lookup | gathered, parallel.gather(gradient)
+
+
+def of_own_rows(lookup: dict[str, Array], gradient: Array, shard_rows: int) -> tuple[dict[str, Array], Array]:
+    """A lookup with its gradient as the device sees them that holds `shard_rows` rows of the table."""
+    if "whole" not in lookup:
+        return lookup | {"ids": parallel.own_rows(lookup["ids"], shard_rows)}, gradient
+    missing = parallel.whole_size(shard_rows) - gradient.shape[0]
+    return lookup, parallel.own_part(jnp.pad(gradient, ((0, missing), (0, 0))))
 
 
 def separate_gradients(lookups: list[tuple[dict[str, Array], Array]]) -> list[RowGradient]:
@@ -194,7 +225,10 @@ def _add_lookup(target: Array, lookup: dict[str, Array], gradient: Array, rows: 
 def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> RowGradient:
     whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
-        whole = whole + gradient if "whole" in lookup else add_rows(whole, lookup, gradient)
+        if "whole" in lookup:
+            whole = whole.at[: gradient.shape[0]].add(gradient)
+        else:
+            whole = add_rows(whole, lookup, gradient)
     return RowGradient(None, whole, None)
 
 

@@ -9,7 +9,7 @@ import jax
 def available_bytes() -> int | None:
     """Free bytes on the default device: an accelerator's own count, else the host's least of memory, cgroup and
     limits."""
-    statistics = jax.devices()[0].memory_stats() or {}
+    statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
     bounds = []

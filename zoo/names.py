@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo.models
-from zoo import optimizers, tasks
+from zoo import optimizers, parallel, tasks
 from zoo.data import catalog, splits, stream
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
@@ -47,6 +47,10 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "dense_adam",
     )
 }
+
+
+# How a train step is spread over devices: --mode.
+MODES: dict[str, parallel.Wrap] = {"jit": parallel.jit, "shard_map": parallel.shard_map, "pmap": parallel.pmap}
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,18 @@ def optimizer(name: str) -> Callable[..., optimizers.Optimizer]:
     if name not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {name!r}: {_nearest(name, list(OPTIMIZERS))}")
     return OPTIMIZERS[name]
+
+
+def devices(count: int | None, mode: str, shard_tables: bool) -> tuple[parallel.Layout | None, parallel.Wrap]:
+    """What zoo.run.fit trains on: `count` devices (None: one, without a mesh), in one of MODES."""
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}: {_nearest(mode, list(MODES))}")
+    if count is None:
+        if mode != "jit" or shard_tables:
+            what = "shard_tables" if shard_tables else f"mode {mode}"
+            raise InputError(f"{what} needs a number of devices: --devices N")
+        return None, MODES[mode]
+    return parallel.layout(count, shard_tables), MODES[mode]
 
 
 def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:

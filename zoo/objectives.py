@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from zoo import parallel
 from zoo.types import PADDING, Batch
 
 
@@ -36,7 +37,8 @@ def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: flo
     """
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)
-    drawn = jax.random.randint(key, (len(batch["item"]), num_negatives), 0, model.num_items, jnp.int32)
+    size = parallel.whole_size(len(batch["item"]))
+    drawn = parallel.own_part(jax.random.randint(key, (size, num_negatives), 0, model.num_items, jnp.int32))
     if "mask" in batch:  # the negatives of a padded example must not move their rows
         drawn = jnp.where(batch["mask"][:, None] > 0, drawn, PADDING)
     items = model.item_vectors(
@@ -59,15 +61,17 @@ def in_batch_softmax(model: Any, batch: Batch, key: Array, *, temperature: float
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)
     items = model.item_vectors(batch["item"], prepared)
-    logits = query @ items.T / temperature  # [batch, batch]
     log_frequency = model.get_variable("constants", "item_log_frequency")
-    logits = logits - log_frequency.at[batch["item"]].get(mode="fill", fill_value=0)[None, :]
-    same = batch["item"][:, None] == batch["item"][None, :]
-    excluded = same & ~jnp.eye(len(same), dtype=bool)
+    log_q = log_frequency.at[batch["item"]].get(mode="fill", fill_value=0)
+    positive = jnp.sum(query * items, -1) / temperature - log_q
+    ids = parallel.gather(batch["item"])
+    logits = query @ parallel.gather(items).T / temperature - parallel.gather(log_q)[None, :]  # [batch, whole batch]
+    excluded = batch["item"][:, None] == ids[None, :]
     if "mask" in batch:
-        excluded = excluded | ((batch["mask"][None, :] == 0) & ~jnp.eye(len(same), dtype=bool))
-    logits = jnp.where(excluded, -jnp.inf, logits)
-    loss = jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
+        excluded = excluded | (parallel.gather(batch["mask"])[None, :] == 0)
+    place = jnp.arange(len(ids))
+    excluded = excluded & (parallel.own_part(place)[:, None] != place[None, :])
+    loss = jax.nn.logsumexp(jnp.where(excluded, -jnp.inf, logits), axis=1) - positive
     return loss + 0.5 * l2 * (jnp.sum(query**2, -1) + jnp.sum(items**2, -1))
 
 

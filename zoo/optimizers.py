@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from zoo import row_optimizers
+from zoo import parallel, row_optimizers
 from zoo.embedding import RowGradient
 from zoo.row_optimizers import LearningRate, RowOptimizer, densely
 
@@ -20,6 +20,7 @@ class Gradients(NamedTuple):
     params: Any  # dense weights
     rows: dict[str, list[RowGradient]]  # by table; one a table where duplicates are summed, else one a lookup
     num_examples: Array  # float [], real examples in the (global) batch
+    sharded: frozenset[str] = frozenset()  # tables of which this device has, and updates, some of the rows only
 
 
 class Transform(NamedTuple):
@@ -107,8 +108,11 @@ def clip_by_global_norm(max_norm: float) -> Transform:
     """Scale all gradients so that their joint norm, dense weights and summed rows together, is at most `max_norm`."""
 
     def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
-        arrays = (gradients.params, [gradient.sums for table in gradients.rows.values() for gradient in table])
-        scale = jnp.minimum(1.0, max_norm / jnp.maximum(optax.tree.norm(arrays), 1e-12))
+        square = optax.tree.norm(gradients.params, squared=True)
+        for table, parts in gradients.rows.items():
+            own = jnp.sum(jnp.stack([jnp.sum(gradient.sums**2) for gradient in parts]))
+            square = square + (parallel.total(own) if table in gradients.sharded else own)
+        scale = jnp.minimum(1.0, max_norm / jnp.maximum(jnp.sqrt(square), 1e-12))
         return gradients._replace(
             params=jax.tree.map(lambda g: g * scale, gradients.params),
             rows=_each(gradients.rows, lambda table, g: g._replace(sums=g.sums * scale)),

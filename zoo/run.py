@@ -4,15 +4,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from zoo import checkpoint, records, train_step, workdir
+from zoo import checkpoint, parallel, processes, records, train_step, workdir
 from zoo.data import stream
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, published
@@ -47,7 +48,7 @@ class Prepared:
     examples: Examples
     model: Any
     optimizer: Any
-    initial: Any  # () -> TrainState
+    initial: Any  # (layout) -> TrainState
     repeats_merged: int | None
 
 
@@ -70,7 +71,7 @@ def prepare(job: Job) -> Prepared:
     solve = recipe.solve
     if solve is not None:
 
-        def solved():
+        def solved(layout=None):
             return TrainState(jnp.zeros((), jnp.int32), solve(split), {}, {}, (), {}, key)
 
         return Prepared(split, examples, model, None, solved, repeats)
@@ -84,8 +85,8 @@ def prepare(job: Job) -> Prepared:
     }
     batch["mask"] = jax.ShapeDtypeStruct((recipe.batch_size,), jnp.float32)
 
-    def initial():
-        return train_step.init_state(model, objective, optimizer, batch, key, examples.constants)
+    def initial(layout=None):
+        return train_step.init_state(model, objective, optimizer, batch, key, examples.constants, layout)
 
     return Prepared(split, examples, model, optimizer, initial, repeats)
 
@@ -113,34 +114,62 @@ def fit(
     overwrite: bool = False,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    layout: parallel.Layout | None = None,
+    wrap: parallel.Wrap = parallel.jit,
 ) -> tuple[dict, Prepared, TrainState]:
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
-    metrics, bit for bit on CPU; a finished run is read back. Without it a folder that holds a run is refused unless
-    `overwrite`.
+    metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
+    unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
+    may go on on others.
     """
     recipe = job.recipe
     prepared = prepare(job)
+    if layout is not None and recipe.batch_size % layout.size:
+        raise InputError(f"batch_size {recipe.batch_size} does not divide by the {layout.size} devices: choose another")
     identity = {**job.names, "seed": job.seed, "validate": job.validate, "settings": describe(recipe)}
-    workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite)
+    settings = {name: value for name, value in identity.items() if name != "data_sha256"}
+    processes.agree(settings, workdir.columns(job.interactions))
+    processes.first_does(lambda: workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite))
     manager = checkpoint.open_folder(folder / "checkpoints")
-    like = jax.eval_shape(prepared.initial)
+    shapes = jax.eval_shape(prepared.initial)
+    like = parallel.abstract(jax.eval_shape(partial(prepared.initial, layout)), layout)
     restored = checkpoint.restore(manager, like, folder / "checkpoints")
     if restored is None:
-        state, best, progress = prepared.initial(), None, new_progress()
+        state, best, progress = prepared.initial(layout), None, new_progress()
     else:
         state, best, progress = restored
     if not progress["finished"] and recipe.solve is None:
-        state, best, progress = _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds)
-    final = state if best is None else best
+        devices = Devices(layout, wrap, shapes)
+        state, best, progress = _train(
+            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds
+        )
+    final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:
         return workdir.read_json(folder / "record.json", "record"), prepared, final
-    record = _record(job, prepared, final, progress)
+    record = _record(job, prepared, final, progress) | {"devices": _spread(layout, wrap)}
     if not progress["finished"]:
         checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1})
-    records.write_json(folder / "record.json", record)
+    processes.first_does(lambda: records.write_json(folder / "record.json", record))
     return record, prepared, final
+
+
+class Devices(NamedTuple):
+    """Where a run trains, and what its state is without that."""
+
+    layout: parallel.Layout | None
+    wrap: parallel.Wrap
+    shapes: TrainState
+
+
+def _spread(layout: parallel.Layout | None, wrap: parallel.Wrap) -> dict[str, Any]:
+    return {
+        "count": 1 if layout is None else layout.size,
+        "processes": jax.process_count(),
+        "mode": wrap.__name__,
+        "tables": "by rows" if layout is not None and layout.shard_rows else "whole",
+    }
 
 
 def new_progress() -> dict[str, Any]:
@@ -161,16 +190,18 @@ def new_progress() -> dict[str, Any]:
     }
 
 
-def _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seconds):
-    recipe, examples = job.recipe, prepared.examples
-    chunks = (chunks_in_memory if examples.source is None else chunks_streamed)(examples, recipe, job.seed)
-    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
-    step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer)
+def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds):
+    recipe, examples, layout = job.recipe, prepared.examples, devices.layout
+    put = partial(parallel.on_every_device, layout=layout)
+    chunks = (chunks_in_memory if examples.source is None else chunks_streamed)(examples, recipe, job.seed, put)
+    constants = put(dict(examples.constants))
+    wrap = partial(devices.wrap, layout=layout)
+    step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer, wrap)
     scan = train_step.scan_steps(step)
     compiled: dict[tuple[int, ...], Any] = {}
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
     saved_at = time.monotonic()
-    with _progress_bar(quiet) as bar:
+    with _progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
@@ -193,7 +224,8 @@ def _train(job, prepared, manager, state, best, progress, quiet, checkpoint_seco
                 began = time.perf_counter()
             entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
             if job.validate:
-                entry |= recipe.evaluate(prepared.model, state, examples, prepared.split)
+                whole = parallel.on_one_device(state, devices.shapes)
+                entry |= recipe.evaluate(prepared.model, whole, examples, prepared.split)
                 best = _keep_best(recipe.metric, entry, state, best, progress)
             progress["history"].append(entry)
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
@@ -273,20 +305,20 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
 Chunks = Callable[[int, int], Iterator[tuple[Mapping[str, Any], Any]]]
 
 
-def chunks_in_memory(examples: Examples, recipe: Recipe, seed: int) -> Chunks:
-    """All columns lie on the device, and a chunk is a piece of the epoch's order."""
-    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
+def chunks_in_memory(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
+    """All columns lie on the device, and a chunk is a piece of the epoch's order. `put` brings arrays there."""
+    columns = put(dict(examples.train))
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
 
     def chunks(epoch: int, first: int):
         order = epoch_order(examples, recipe, seed, epoch)
         for start, stop in bounds[first:]:
-            yield columns, jnp.asarray(order[start:stop])
+            yield columns, put(order[start:stop])
 
     return chunks
 
 
-def chunks_streamed(examples: Examples, recipe: Recipe, seed: int) -> Chunks:
+def chunks_streamed(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
     """A chunk has columns of its own, read while the device works on the chunk before it.
 
     Blocks of rows stand in an order drawn for the epoch, and the rows of a chunk in one drawn for the chunk.
@@ -309,7 +341,7 @@ def chunks_streamed(examples: Examples, recipe: Recipe, seed: int) -> Chunks:
                 columns, order = ahead.result()
                 if chunk + 1 < len(bounds):
                     ahead = reader.submit(load, chunk + 1)
-                yield {name: jnp.asarray(column) for name, column in columns.items()}, jnp.asarray(order)
+                yield put(columns), put(order)
 
     return chunks
 

@@ -31,8 +31,11 @@ def init_state(
     batch: Mapping[str, Any],
     key: Array,
     constants: Mapping[str, Any] | None = None,
+    layout: parallel.Layout | None = None,
 ) -> TrainState:
     """The state before the first step. `batch` may be shapes only (jax.ShapeDtypeStruct).
+
+    It is the same for every `layout`, but for unused rows at the end of a table that is divided by rows.
 
     Raises InputError if tables, weights and optimizer state together do not fit the device's memory, before anything is
     allocated, and ValueError for a table that the objective never looks up.
@@ -43,6 +46,7 @@ def init_state(
     def create(key, batch, constants):
         variables = _init_variables(model, objective, key, batch, constants)
         tables = embedding.from_collection(variables.pop("tables", {}))
+        tables = {name: _padded(table, layout) for name, table in tables.items()}
         params = variables.pop("params", {})
         row_state = {
             name: {"slot": jnp.zeros(table.shape[0], jnp.int32), "rule": optimizer.row_optimizer(name).init(table)}
@@ -62,15 +66,19 @@ def init_state(
     shapes = jax.eval_shape(create, init_key, batch, constants)
     lookups = _shapes_of(model, objective, batch, constants).get("lookups", {})
     embedding.check_lookups(shapes.tables, {"/".join(path) for path in _table_paths(lookups)})
-    _check_memory(shapes)
+    _check_memory(shapes, layout)
     batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-    return jax.jit(create)(init_key, batch, constants)
+    placed = None if layout is None else parallel.shardings(shapes, layout)
+    return jax.jit(create, out_shardings=placed)(init_key, batch, constants)
 
 
 def make_train_step(
     model: Any, objective: Objective, optimizer: Optimizer, wrap: Callable[[Callable], Callable] = parallel.jit
 ) -> Step:
-    """The compiled training step of any model: one scope, one backward pass, one update a table."""
+    """The compiled training step of any model: one scope, one backward pass, one update a table.
+
+    `wrap` compiles the core step: parallel.jit, or one of the wrappers with its layout for several devices.
+    """
     return wrap(partial(core_step, model, objective, optimizer))
 
 
@@ -103,19 +111,26 @@ def core_step(
             batch,
             draw_key,
             method=objective,
-            rngs={"dropout": dropout_key},
+            rngs={"dropout": parallel.own_key(dropout_key)},
             mutable=["lookups", *state.model_state],
         )
         real = jnp.ones_like(losses) if mask is None else mask
         weighted = losses * real * batch["weight"] if "weight" in batch else losses * real
-        num_examples = jnp.sum(real)
-        # An empty batch has loss 0, not NaN.
+        num_examples = parallel.total(jnp.sum(real))
+        # The part of this device in the mean over the whole batch. An empty batch has loss 0, not NaN.
         return jnp.sum(weighted) / jnp.maximum(num_examples, 1.0), (jnp.sum(weighted), num_examples, changed)
 
     gradient_of = jax.value_and_grad(mean_loss, (0, 1), has_aux=True)
     (_, (loss_sum, num_examples, changed)), (dense, perturbed) = gradient_of(state.params, perturbations)
     lookups = embedding.lookups_by_table(changed.pop("lookups", {}), perturbed)
-    tables, row_state, dense, overflow = _update_tables(optimizer, state, lookups, dense, num_examples)
+    dense, loss_sum = parallel.total((dense, loss_sum))
+    sharded = frozenset()
+    if parallel.spread():
+        lookups = _of_whole_batch(model, objective, batch, constants, lookups)
+    if parallel.per_device():
+        rows = {name: table.shape[0] for name, table in embedding.from_collection(shapes.get("tables", {})).items()}
+        sharded = frozenset(name for name, table in state.tables.items() if table.shape[0] < rows[name])
+    tables, row_state, dense, overflow = _update_tables(optimizer, state, lookups, dense, num_examples, sharded)
     updates, opt_state = optimizer.dense.update(dense, state.opt_state, state.params)
     new_state = state.replace(
         step=state.step + 1,
@@ -125,6 +140,7 @@ def core_step(
         opt_state=opt_state,
         row_state=row_state,
     )
+    overflow = parallel.total(overflow.astype(jnp.int32)) > 0
     return new_state, {"loss_sum": loss_sum, "num_examples": num_examples, "overflow": overflow}
 
 
@@ -153,22 +169,43 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
     return batch
 
 
-def _update_tables(optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array):
+def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict) -> dict:
+    """The lookups of all devices. One that grows with the batch differs from device to device; another is shared."""
+    doubled: Any = {
+        name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()
+    }
+    larger = _shapes_of(model, objective, doubled, constants)
+    grown = embedding.lookups_by_table(larger["lookups"], larger["perturbations"])
+
+    def whole(pair, larger_pair):
+        (lookup, gradient), (_, larger_gradient) = pair, larger_pair
+        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape)
+
+    return {
+        table: [whole(*pairs_of_both) for pairs_of_both in zip(pairs, grown[table], strict=True)]
+        for table, pairs in lookups.items()
+    }
+
+
+def _update_tables(
+    optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array, sharded: frozenset[str]
+):
     """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left
-    in."""
+    in. Of a sharded table only this device's rows are updated."""
     separate = all(transform.linear for transform in optimizer.transforms)
     rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
     for table, found in lookups.items():
+        num_rows = state.tables[table].shape[0]
+        if table in sharded:
+            found = [embedding.of_own_rows(lookup, gradient, num_rows) for lookup, gradient in found]
         plain = all(set(lookup) <= {"ids", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)
             continue
-        summed, slots[table], overflow = embedding.summed_gradient(
-            found, state.tables[table].shape[0], state.row_state[table]["slot"]
-        )
+        summed, slots[table], overflow = embedding.summed_gradient(found, num_rows, state.row_state[table]["slot"])
         rows[table] = [summed]
         overflows.append(overflow)
-    gradients = Gradients(dense, rows, jnp.maximum(num_examples, 1.0))
+    gradients = Gradients(dense, rows, jnp.maximum(num_examples, 1.0), sharded)
     for transform in optimizer.transforms:
         gradients = transform.apply(gradients, state.tables)
     tables, row_state = dict(state.tables), dict(state.row_state)
@@ -204,9 +241,21 @@ def _table_paths(lookups: Mapping) -> set[tuple]:
     return {path[:-2] for path in embedding.traverse_util.flatten_dict(dict(lookups))}
 
 
-def _check_memory(state: TrainState) -> None:
+def _padded(table: Array, layout: parallel.Layout | None) -> Array:
+    return jnp.pad(table, ((0, parallel.padded_rows(table.shape[0], layout) - table.shape[0]), (0, 0)))
+
+
+def _check_memory(state: TrainState, layout: parallel.Layout | None) -> None:
+    """Compare with the memory of one device; virtual devices of a CPU share the host's."""
     sizes = {name: table.size * table.dtype.itemsize for name, table in state.tables.items()}
-    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if leaf.dtype != state.key.dtype)
+    copies = jax.tree.map(lambda leaf: 1.0, state)
+    if layout is not None:
+        here = layout.size // jax.process_count() if jax.default_backend() == "cpu" else 1
+        copies = jax.tree.map(
+            lambda spec: here / layout.size if spec == jax.P(parallel.AXIS) else here, parallel.specs(state, layout)
+        )
+    taken = jax.tree.map(lambda leaf, n: 0 if leaf is state.key else n * leaf.size * leaf.dtype.itemsize, state, copies)
+    total = sum(jax.tree.leaves(taken))
     available = available_bytes()
     if available is not None and total > available:
         largest = max(sizes, key=lambda name: sizes[name]) if sizes else ""

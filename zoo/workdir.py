@@ -67,9 +67,14 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def columns(interactions: Interactions) -> dict[str, np.ndarray]:
+    """The columns that the interactions have, by name."""
+    return {name: getattr(interactions, name) for name in _COLUMNS if getattr(interactions, name) is not None}
+
+
 def save_interactions(path: Path, interactions: Interactions) -> None:
-    columns = {name: getattr(interactions, name) for name in _COLUMNS if getattr(interactions, name) is not None}
-    np.savez(path, **columns)
+    held: dict[str, Any] = columns(interactions)
+    np.savez(path, **held)
 
 
 def load_interactions(path: Path) -> Interactions:
