@@ -1,4 +1,4 @@
-"""python -m benchmarks SUITE, from the repository's root: limits | throughput | rows | quality | peers | report.
+"""python -m benchmarks SUITE, from the root: limits | throughput | rows | streaming | quality | peers | report.
 
 Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
 or a broken record.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import isolated, limits, quality, report, rows, throughput
+from benchmarks import isolated, limits, quality, report, rows, streaming, throughput
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
@@ -67,6 +67,13 @@ def parser() -> Parser:
     added.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="rows of the item table")
     added.add_argument("--zipf", nargs="+", type=float, metavar="X", help="exponents of the skew (default 0 and 1)")
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite(
+        "streaming", streaming.run, "a Parquet file trained in memory, and streamed within half of that memory"
+    )
+    added.add_argument("--quick", **quick)
+    added.add_argument("--size", type=float, default=2.0, metavar="GIB", help="of the file, about (default 2)")
     added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")

@@ -183,6 +183,29 @@ def met(figure: Mapping[str, Any]) -> bool:
     return no_worse and figure["ratio"] >= figure["least_ratio"]
 
 
+def streaming(records: Sequence[Record]) -> Table:
+    """A line a run of the newest record: one epoch in memory, and streamed within a limit of address space."""
+    record = max(records, key=lambda record: record["environment"]["time"])
+    lines = tuple(
+        (
+            name,
+            f"{found['examples_per_second']:,.0f}",
+            f"{found['training_seconds']:.0f}",
+            f"{found['seconds']:.0f}",
+            readable(found["peak_memory_bytes"]),
+            limit,
+            f"{found['metrics']['recall@20']:.4f}",
+        )
+        for name, found, limit in (
+            ("in memory", record["memory"], "-"),
+            ("streamed", record["stream"], readable(record["limit_bytes"])),
+        )
+    )
+    header = ("one epoch", "examples/s", "seconds to train", "seconds in all", "peak memory", "limit", "recall@20")
+    text = f"{record['model']} on {record['rows']:,} rows, a Parquet file of {readable(record['file_bytes'])}."
+    return Table(header, lines, _note([record], text))
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"

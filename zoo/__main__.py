@@ -71,6 +71,7 @@ def parser() -> Parser:
         "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
     )
     trained.add_argument("--quiet", action="store_true", help="no progress bar")
+    trained.add_argument("--stream", action="store_true", help="read a Parquet file that need not fit in memory")
     trained.add_argument(
         "--devices", type=int, metavar="N", help="divide each batch over N devices (on a CPU, N virtual ones)"
     )
@@ -108,10 +109,14 @@ def parser() -> Parser:
 def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL[/RECIPE]", help="see zoo list; without RECIPE the model's first")
     command.add_argument(
-        "--data", metavar="NAME|PATH", help="see zoo data; or your own file or folder (default: the recipe's)"
+        "--data",
+        metavar="NAME|PATH",
+        help="see zoo data; or your own file (.csv .tsv .parquet .inter) or folder (default: the recipe's)",
     )
     command.add_argument(
-        "--split", metavar="NAME", help="random, per_user, leave_one_out, temporal, per_user_temporal, published"
+        "--split",
+        metavar="NAME",
+        help="random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, published",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--epochs", metavar="N")
@@ -281,7 +286,15 @@ def _request(options: argparse.Namespace) -> Any:
     }
     reader = {name: value for name, value in reader.items() if value}
     return Request(
-        options.model, options.data, options.split, options.optimizer, options.seed, options.validate, settings, reader
+        options.model,
+        options.data,
+        options.split,
+        options.optimizer,
+        options.seed,
+        options.validate,
+        settings,
+        reader,
+        getattr(options, "stream", False),
     )
 
 

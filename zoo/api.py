@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zoo import checkpoint, evaluate, names, parallel, workdir
+from zoo.data import catalog, stream
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
@@ -40,10 +41,18 @@ class Run:
             raise InputError(f"k is {k}: a list has at least one item")
         interactions = self.job.interactions
         rows = rows_of(users, interactions.user_ids, "user")
-        seen = evaluate.lists_by_user(interactions)
+        seen = evaluate.lists_by_user(self._rows_of(rows))
         prepared = self.prepared
         ids, scores = self.job.recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
         return interactions.item_ids[np.where(ids == PADDING, 0, ids)], scores
+
+    def _rows_of(self, users: np.ndarray) -> Interactions:
+        """The interactions, with all that these users have: of a streamed log they are still in its file alone."""
+        interactions = self.job.interactions
+        if interactions.streamed_counts is None:
+            return interactions
+        columns = self.job.names["request"]["reader"].get("columns", {})
+        return stream.rows_of_users(Path(self.job.names["data"]).expanduser(), columns, interactions, users)
 
     def similar(self, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The k items most like each of `items`, raw ids: raw item ids [items, k] and cosines float32, best first.
@@ -75,7 +84,7 @@ class Run:
 def train(
     model: str,
     *,
-    data: str | Interactions | None = None,
+    data: Any = None,
     split: str | None = None,
     optimizer: str | None = None,
     seed: int = 0,
@@ -84,6 +93,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
+    stream: bool = False,
     devices: int | None = None,
     mode: str = "jit",
     shard_tables: bool = False,
@@ -91,16 +101,23 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, or Interactions; `settings` any setting of the
-    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. `devices` are so many of JAX's,
+    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a dataframe with columns
+    user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user": ...})`);
+    `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With
+    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's,
     over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of
     the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
-    name, interactions = (None, data) if isinstance(data, Interactions) else (data, None)
-    request = names.Request(model, name, split, optimizer, seed, validate, settings)
+    if data is None or isinstance(data, (str, Path)):
+        name, interactions = None if data is None else str(data), None
+    else:
+        name, interactions = None, data if isinstance(data, Interactions) else catalog.load(data)
+    if stream and interactions is not None:
+        raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
+    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
     return run_request(
         request,
         interactions,
@@ -138,7 +155,10 @@ def run_request(
 
 
 def load(folder: str | Path) -> Run:
-    """The run in a folder, as it stands at its last checkpoint: the data is not needed again."""
+    """The run in a folder, as it stands at its last checkpoint.
+
+    The data is not needed again, except for the recommendations of a streamed run.
+    """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
     interactions = workdir.load_interactions(folder / "interactions.npz")

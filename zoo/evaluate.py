@@ -223,22 +223,28 @@ def ranking_of_vectors(
 
     Only users with held-out items are asked.
     """
-    longest = max(parse_name(name)[-1] for name in names)
-    relevant = lists_by_user(split.test)
-    users = np.flatnonzero(np.diff(relevant.offsets))
-    seen = lists_by_user(split.train)
-    ids, scores = top_items(jnp.asarray(queries)[users], jnp.asarray(items), users, seen, longest + 1)
-    counts = np.bincount(split.train.item, minlength=split.train.num_items)
-    return ranking_metrics(ids, scores, users, relevant, counts, names)
+    return _ranking(lambda users: jnp.asarray(queries)[users], jnp.asarray(items), split, names)
 
 
 def ranking(
     model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = RANKING_METRICS
 ) -> dict[str, float]:
     """Metrics of a Retriever; examples.test holds one query a user, in the order of the user rows."""
-    queries = query_vectors(model, state, examples.constants, examples.test)
-    items = item_vectors(model, state, examples.constants)
-    return ranking_of_vectors(queries, items, split, names=names)
+
+    def ask(users):
+        columns = {name: column[users] for name, column in examples.test.items()}
+        return query_vectors(model, state, examples.constants, columns)
+
+    return _ranking(ask, item_vectors(model, state, examples.constants), split, names)
+
+
+def _ranking(ask: Callable[[np.ndarray], Array], items: Array, split: Split, names: Sequence[str]) -> dict[str, float]:
+    """`ask` gives the query vectors of user rows: those with held-out items, who may be few."""
+    longest = max(parse_name(name)[-1] for name in names)
+    relevant = lists_by_user(split.test)
+    users = np.flatnonzero(np.diff(relevant.offsets))
+    ids, scores = top_items(ask(users), items, users, lists_by_user(split.train), longest + 1)
+    return ranking_metrics(ids, scores, users, relevant, split.train.item_counts, names)
 
 
 def ratings(

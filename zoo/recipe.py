@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
+from zoo.data.stream import Source
 from zoo.errors import InputError
 from zoo.types import Objective, Spec
 
@@ -28,10 +29,11 @@ class Examples:
     train: Mapping[str, np.ndarray]  # columns with leading axis [num_examples]
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
     def num_train(self) -> int:
-        return len(next(iter(self.train.values())))
+        return len(next(iter(self.train.values()))) if self.source is None else self.source.num_rows
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,9 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo import checkpoint, parallel, processes, records, train_step, workdir
+from zoo.data import stream
 from zoo.data.interactions import Interactions
-from zoo.data.splits import Split
+from zoo.data.splits import Split, published
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
@@ -36,6 +37,7 @@ class Job:
     ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job
     seed: int
     validate: bool = False
+    source: stream.Source | None = None  # training rows that are not in memory; `interactions` are then a sample, cut
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Prepared:
     model: Any
     optimizer: Any
     initial: Any  # (layout) -> TrainState
-    repeats_merged: int
+    repeats_merged: int | None
 
 
 def prepare(job: Job) -> Prepared:
@@ -60,14 +62,8 @@ def prepare(job: Job) -> Prepared:
         raise InputError(f"seed is {job.seed}: it must be at least 0")
     if not recipe.learning_rate > 0:
         raise InputError(f"learning_rate is {recipe.learning_rate}: it must be above 0")
-    assert recipe.split is not None, "names.job gives a recipe its split"
-    interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
-    split = recipe.split(interactions, recipe.split_seed)
-    if job.validate and split.valid is not None:
-        split = Split(split.train, split.valid)
-    elif job.validate:
-        split = (recipe.validation or recipe.split)(split.train, recipe.split_seed + 1)
-    examples = recipe.examples(split)
+    split, repeats = _split(job)
+    examples = replace(recipe.examples(split), source=job.source)
     model = recipe.model(examples.spec)
     if getattr(model, "embedding_dim", 1) < 1:
         raise InputError(f"embedding_dim is {model.embedding_dim}: it must be at least 1")
@@ -93,6 +89,21 @@ def prepare(job: Job) -> Prepared:
         return train_step.init_state(model, objective, optimizer, batch, key, examples.constants, layout)
 
     return Prepared(split, examples, model, optimizer, initial, repeats)
+
+
+def _split(job: Job) -> tuple[Split, int | None]:
+    """What trains and what judges, and how many repeats were merged (None: a streamed log, cut as it was read)."""
+    recipe = job.recipe
+    assert recipe.split is not None, "names.job gives a recipe its split"
+    if job.interactions.streamed_counts is not None:
+        return published(job.interactions, recipe.split_seed), None
+    interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
+    split = recipe.split(interactions, recipe.split_seed)
+    if job.validate and split.valid is not None:
+        split = Split(split.train, split.valid)
+    elif job.validate:
+        split = (recipe.validation or recipe.split)(split.train, recipe.split_seed + 1)
+    return split, repeats
 
 
 def fit(
@@ -188,34 +199,36 @@ def new_progress() -> dict[str, Any]:
 
 def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last_epoch):
     recipe, examples, layout = job.recipe, prepared.examples, devices.layout
-    columns = parallel.on_every_device(dict(examples.train), layout)
-    constants = parallel.on_every_device(dict(examples.constants), layout)
+    put = partial(parallel.on_every_device, layout=layout)
+    chunks = (chunks_in_memory if examples.source is None else chunks_streamed)(examples, recipe, job.seed, put)
+    constants = put(dict(examples.constants))
     wrap = partial(devices.wrap, layout=layout)
     step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer, wrap)
     scan = train_step.scan_steps(step)
-    compiled: dict[int, Any] = {}
+    compiled: dict[tuple[int, ...], Any] = {}
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
-    orders = epoch_orders(examples, recipe, job.seed, progress["epoch"])
     saved_at = time.monotonic()
     with _progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
         while progress["epoch"] < last_epoch and progress["stale"] < recipe.patience:
-            order = next(orders)
-            for start, stop in bounds[progress["chunk"] :]:
-                chunk = parallel.on_every_device(order[start:stop], layout)
-                began = time.perf_counter()
-                if len(chunk) not in compiled:
-                    compiled[len(chunk)] = scan.lower(state, constants, columns, chunk).compile()
-                    progress["compile_seconds"] += time.perf_counter() - began
-                    began = time.perf_counter()
-                state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
+            began = time.perf_counter()
+            for columns, chunk in chunks(progress["epoch"], progress["chunk"]):
+                shape = len(chunk), *(len(column) for column in columns.values())
+                if shape not in compiled:
+                    compiling = time.perf_counter()
+                    compiled[shape] = scan.lower(state, constants, columns, chunk).compile()
+                    seconds = time.perf_counter() - compiling
+                    progress["compile_seconds"] += seconds
+                    began += seconds
+                state, metrics = compiled[shape](state, constants, columns, chunk)
                 _advance(progress, fetch(metrics), len(chunk), time.perf_counter() - began, recipe)
                 bar.update(task, completed=progress["epoch"] * len(bounds) + progress["chunk"], note=_note(progress))
                 if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < len(bounds):
                     _save(manager, state, best, progress, devices.shapes)
                     saved_at = time.monotonic()
+                began = time.perf_counter()
             entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
             if job.validate:
                 whole = parallel.on_one_device(state, devices.shapes)
@@ -268,7 +281,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     began = time.perf_counter()
     metrics = recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
     seconds = time.perf_counter() - began
-    names = {name: job.names[name] for name in ("model", "recipe", "data", "data_sha256", "split")}
+    names = {name: job.names[name] for name in ("model", "recipe", "data", "data_sha256", "split", "stream")}
     return names | {
         "objective": describe(recipe.objective),
         "seed": job.seed,
@@ -287,7 +300,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
         "sizes": {
             "users": prepared.split.train.num_users,
             "items": prepared.split.train.num_items,
-            "train": len(prepared.split.train),
+            "train": len(prepared.split.train) if job.source is None else job.source.num_rows,
             "held_out": len(prepared.split.test),
             "repeats_merged": prepared.repeats_merged,
         },
@@ -297,27 +310,72 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     }
 
 
+# What an epoch's chunks are made of: (epoch, first chunk) -> (columns, order [steps, batch] of positions in them) each.
+Chunks = Callable[[int, int], Iterator[tuple[Mapping[str, Any], Any]]]
+
+
+def chunks_in_memory(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
+    """All columns lie on the device, and a chunk is a piece of the epoch's order. `put` brings arrays there.
+
+    The order of an epoch is drawn while the device works on the epoch before it.
+    """
+    columns = put(dict(examples.train))
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    draw = partial(epoch_order, examples, recipe, seed)
+    drawing = ThreadPoolExecutor(1)
+    ahead: dict[int, Future] = {}
+
+    def chunks(epoch: int, first: int):
+        order = ahead.pop(epoch).result() if epoch in ahead else draw(epoch)
+        ahead[epoch + 1] = drawing.submit(draw, epoch + 1)
+        for start, stop in bounds[first:]:
+            yield columns, put(order[start:stop])
+
+    return chunks
+
+
+def chunks_streamed(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
+    """A chunk has columns of its own, read while the device works on the chunk before it.
+
+    Blocks of rows stand in an order drawn for the epoch, and the rows of a chunk in one drawn for the chunk.
+    """
+    source, batch = examples.source, recipe.batch_size
+    assert source is not None, "examples in memory have no source"
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), batch)
+
+    def chunks(epoch: int, first: int):
+        blocks = stream.block_order(source.num_rows, seed, epoch)
+
+        def load(chunk: int):
+            start, stop = bounds[chunk]
+            columns = stream.read_chunk(source, blocks, start * batch, min(stop * batch, source.num_rows))
+            return columns, shuffled(len(next(iter(columns.values()))), batch, (seed, epoch, chunk + 1))
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(load, first)
+            for chunk in range(first, len(bounds)):
+                columns, order = ahead.result()
+                if chunk + 1 < len(bounds):
+                    ahead = reader.submit(load, chunk + 1)
+                yield put(columns), put(order)
+
+    return chunks
+
+
 def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
     return -(-examples.num_train // recipe.batch_size)
 
 
 def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
-    count, steps = examples.num_train, steps_per_epoch(examples, recipe)
-    order = np.full(steps * recipe.batch_size, -1, np.int32)
-    order[:count] = np.random.default_rng((seed, epoch)).permutation(count)
-    return order.reshape(steps, recipe.batch_size)
+    return shuffled(examples.num_train, recipe.batch_size, (seed, epoch))
 
 
-def epoch_orders(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The orders of `epoch` and those after it; each is drawn while the device works on the epoch before it."""
-    with ThreadPoolExecutor(1) as drawing:
-        ahead = drawing.submit(epoch_order, examples, recipe, seed, epoch)
-        while True:
-            order = ahead.result()
-            epoch += 1
-            ahead = drawing.submit(epoch_order, examples, recipe, seed, epoch)
-            yield order
+def shuffled(count: int, batch_size: int, seed: tuple[int, ...]) -> np.ndarray:
+    """Positions 0 to `count` - 1 in random order, int32 [steps, batch], the last batch filled up with -1."""
+    order = np.full((-(-count // batch_size), batch_size), -1, np.int32)
+    order.reshape(-1)[:count] = np.random.default_rng(seed).permutation(count)
+    return order
 
 
 def chunk_bounds(steps: int, batch_size: int) -> list[tuple[int, int]]:

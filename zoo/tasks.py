@@ -47,7 +47,7 @@ def rating(**settings: Any) -> Recipe:
 def ranking_examples(split: Split) -> Examples:
     """An example is a (user, item) pair of the training part; a query is a user."""
     train = split.train
-    frequency = np.maximum(np.bincount(train.item, minlength=train.num_items), 1) / len(train)
+    frequency = np.maximum(train.item_counts, 1) / train.item_counts.sum()
     return Examples(
         spec=Spec(num_users=train.num_users, num_items=train.num_items),
         train={"user": train.user, "item": train.item},
@@ -71,6 +71,10 @@ def rating_examples(split: Split) -> Examples:
     )
 
 
+# Examples that are the rows of the training part as they stand, counts of items apart: those that can be streamed.
+STREAMED = (ranking_examples,)
+
+
 def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
     """Popularity, and for a simulated world the oracle: what ranking by the true probabilities reaches."""
     popular = popularity_scores(split.train)[:, None]
@@ -85,8 +89,7 @@ def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
 def popularity_scores(train: Interactions) -> np.ndarray:
     """A score an item, float32 [items], higher for more training interactions; the lower row first among equals, no
     ties."""
-    counts = np.bincount(train.item, minlength=train.num_items)
-    order = np.argsort(-counts, kind="stable")
+    order = np.argsort(-train.item_counts, kind="stable")
     scores = np.empty(train.num_items, np.float32)
     scores[order] = -np.arange(train.num_items, dtype=np.float32)
     return scores

@@ -42,6 +42,10 @@ def tune(
     """
     if trials < 1:
         raise InputError(f"trials is {trials}: it must be at least 1")
+    if job.source is not None:
+        raise InputError(
+            f"a search reads {job.names['data']} into memory: leave stream out, or give it a part of the log"
+        )
     space = search_of(job.recipe, fixed)
     rungs = rungs_of(job.recipe.epochs)
     trial_job = without_test(job)

@@ -20,7 +20,7 @@ from zoo.errors import InputError
 
 
 _FILES = ("checkpoints", "record.json", "interactions.npz", "run.json", "run.unfinished")  # a kill may leave some
-_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part")
+_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part", "streamed_counts")
 
 
 def claim(

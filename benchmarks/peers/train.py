@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from benchmarks import isolated, timing
 from zoo import evaluate, make_train_step, names, scan_steps, workdir
 from zoo.recipe import describe
-from zoo.run import chunk_bounds, epoch_order, epoch_orders, fetch, prepare, steps_per_epoch
+from zoo.run import chunks_in_memory, fetch, prepare
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,29 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     recipe, prepared = job.recipe, prepare(job)
     examples, objective = prepared.examples, recipe.objective
     assert objective is not None, "a closed form is not trained"
-    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
-    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
+    put = partial(jax.tree.map, jnp.asarray)
+    constants = put(dict(examples.constants))
     scan = scan_steps(make_train_step(prepared.model, objective, prepared.optimizer))
     state = prepared.initial()
-    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
-    order = epoch_order(examples, recipe, configuration.seed, 0)
-    compiled, compile_seconds = {}, 0.0
-    for chunk in {stop - start: order[start:stop] for start, stop in bounds}.values():
-        compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, jnp.asarray(chunk))
-        compile_seconds += seconds
-        timing.check_in_place(compiled[len(chunk)], state.tables)
+    chunks = chunks_in_memory(examples, recipe, configuration.seed, put)
+    compiled, compile_seconds, columns = {}, 0.0, {}
+    for columns, chunk in chunks(0, 0):
+        if len(chunk) not in compiled:
+            compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, chunk)
+            compile_seconds += seconds
+            timing.check_in_place(compiled[len(chunk)], state.tables)
 
     def judged() -> dict[str, float]:
         return recipe.evaluate(prepared.model, state, examples, prepared.split)
 
     jax.block_until_ready((state, columns, constants))
     total, history = 0.0, []
-    orders = epoch_orders(examples, recipe, configuration.seed, 0)
     for epoch in range(recipe.epochs):
         with timing.no_compilation():
             began = time.perf_counter()
-            order = next(orders)
             loss_sum = 0.0
-            for start, stop in bounds:
-                state, metrics = compiled[stop - start](state, constants, columns, jnp.asarray(order[start:stop]))
+            for columns, chunk in chunks(epoch, 0):
+                state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
                 loss_sum += float(fetch(metrics)["loss_sum"].sum(dtype=np.float64))
             jax.block_until_ready(state)
             total += time.perf_counter() - began

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.data import readers
-from zoo.data.files import find_file, missing, need_file, read_bytes
+from zoo.data import files, readers
+from zoo.data.files import find_file, missing, need_file
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
@@ -44,15 +44,18 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
-def load(name_or_path: str | Path, **options: Any) -> Interactions:
-    """The interactions of a named data set, or of the user's own file or folder.
+def load(data: Any, **options: Any) -> Interactions:
+    """The interactions of a named data set, of the user's own file or folder, or of a dataframe.
 
-    Options of a path are those of `readers.read_path`, options of "simulated" are those of `simulate`; a named set of
-    files takes none. The number of users, items and interactions is checked; checksums are left to `verify`.
+    Options of a path are those of `readers.read_path`, of a dataframe those of `readers.read_frame`, of "simulated"
+    those of `simulate`; a named set of files takes none. The number of users, items and interactions is checked;
+    checksums are left to `verify`.
     """
-    dataset = _resolve(name_or_path)
+    if not isinstance(data, (str, Path)):
+        return readers.read_frame(data, **options)
+    dataset = _resolve(data)
     if dataset is None:
-        return readers.read_path(name_or_path, **options)
+        return readers.read_path(data, **options)
     options = {name: value for name, value in options.items() if value is not None and value != {}}
     refused = sorted(options if dataset.files else options.keys() & {"columns", "separator"})
     if refused:
@@ -83,10 +86,7 @@ def sha256(name_or_path: str | Path, **options: Any) -> str:
         paths = _paths(dataset, _need_folder(dataset))
     else:
         return hashlib.sha256(_simulation_call(options).encode()).hexdigest()
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(read_bytes(path))
-    return digest.hexdigest()
+    return files.sha256(paths)
 
 
 def verify(dataset: Dataset) -> None:
@@ -94,7 +94,7 @@ def verify(dataset: Dataset) -> None:
     if not dataset.files:
         return
     for path, expected in zip(_paths(dataset, _need_folder(dataset)), dataset.files.values(), strict=True):
-        actual = hashlib.sha256(read_bytes(path)).hexdigest()
+        actual = files.sha256([path])
         if actual != expected:
             raise InputError(f"{path}: the sha256 is {actual} but should be {expected}; {_getting(dataset)}")
 

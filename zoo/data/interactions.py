@@ -24,6 +24,8 @@ class Interactions:
     user_ids: np.ndarray  # int64 or str [num_users], ascending
     item_ids: np.ndarray  # int64 or str [num_items], ascending
     part: np.ndarray | None = None  # int8 [n]: 0 train, 1 validation, 2 test, where the data set ships a split
+    streamed_counts: np.ndarray | None = None  # int64 [num_items]: these rows are a sample of a streamed log, whose
+    # training rows have so many of each item (zoo.data.stream)
     truth: Any = None  # what a simulated world knows about itself (zoo.data.simulate.Truth); None for real data
 
     def __len__(self) -> int:
@@ -36,6 +38,13 @@ class Interactions:
     @property
     def num_items(self) -> int:
         return len(self.item_ids)
+
+    @property
+    def item_counts(self) -> np.ndarray:
+        """How often each item occurs, int64 [num_items]; for a sample, in the training rows that it stands for."""
+        if self.streamed_counts is not None:
+            return self.streamed_counts
+        return np.bincount(self.item, minlength=self.num_items)
 
     @property
     def ratings(self) -> np.ndarray:
@@ -66,10 +75,7 @@ def from_raw(
     order."""
     user_ids, user_rows = np.unique(user, return_inverse=True)
     item_ids, item_rows = np.unique(item, return_inverse=True)
-    if max(len(user_ids), len(item_ids)) > np.iinfo(np.int32).max:
-        raise InputError(
-            f"{max(len(user_ids), len(item_ids))} distinct ids: row numbers are int32, so 2**31-1 is the limit"
-        )
+    check_row_numbers(len(user_ids), len(item_ids))
     return Interactions(
         user=user_rows.astype(np.int32),
         item=item_rows.astype(np.int32),
@@ -79,6 +85,12 @@ def from_raw(
         item_ids=item_ids,
         part=part,
     )
+
+
+def check_row_numbers(*counts: int) -> None:
+    """InputError for more distinct ids than row numbers."""
+    if max(counts) > np.iinfo(np.int32).max:
+        raise InputError(f"{max(counts)} distinct ids: row numbers are int32, so 2**31-1 is the limit")
 
 
 def rows_of(raw: Any, ids: np.ndarray, kind: str) -> np.ndarray:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from zoo.data.files import missing, read_bytes, read_text
+from zoo.data.files import check_parquet, missing, read_bytes, read_text
+from zoo.data.frames import reading
 from zoo.data.interactions import find_rows, unknown
 from zoo.errors import InputError
 
@@ -82,11 +83,9 @@ def _read_text(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[str]]:
-    read_bytes(path)  # for its messages on a file that is missing or cannot be read
-    try:
+    check_parquet(path)
+    with reading(path):
         frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is not readable as Parquet ({str(error).splitlines()[0]}): write it again") from None
     users = frame[frame.columns[_user_column(path, frame.columns)]].cast(pl.String).fill_null("")
     return users.to_list(), [f"row {number}" for number in range(1, len(users) + 1)]
 
