@@ -11,7 +11,7 @@ from zoo import names
 from zoo.run import fit
 
 
-MODEL = "mf/ranking"
+MODEL = "mf/ranking_bpr"  # the step of a softmax takes so long that reading would hide behind it
 
 
 @dataclass(frozen=True)
