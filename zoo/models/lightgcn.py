@@ -1,0 +1,134 @@
+"""LightGCN: vectors of users and items averaged over 0 to K propagations over their graph.
+
+    E^(k+1) = D^-1/2 A D^-1/2 E^(k)          E = (E^(0) + ... + E^(K)) / (K + 1)          s_ui = e_u . e_i
+
+He et al. 2020, "LightGCN: simplifying and powering graph convolution network for recommendation", equations 3, 4 and 8.
+
+Differences from the paper: the default recipe trains by softmax over the items of a large batch with the logQ correction
+in place of BPR, since a step costs nearly the same for any batch, and regularises the final vectors of a batch. `paper`
+has the paper's loss, with its penalty on the batch's vectors of layer 0 as in the authors' code; one uniform negative an
+example, which may be an item that the user has. A user or item without edges has its own vector divided by K + 1.
+"""
+
+import warnings
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from zoo import graph, objectives, optimizers, schedules, tasks
+from zoo.models.mf import dot_product_cost
+from zoo.recipe import Recipe
+from zoo.types import Batch, Cost, Spec
+
+
+class LightGCN(nn.Module):
+    """Score e_u . e_i; a Retriever. The whole table takes part in each step, so it is a dense parameter."""
+
+    spec: Spec
+    embedding_dim: int = 64
+    num_layers: int = 3
+    init_scale: float = 0.1
+    product: graph.Product = graph.by_platform  # how a graph is multiplied
+
+    def setup(self):
+        warn_of_many_layers(self.num_layers)
+        shape = (self.spec.num_users + self.spec.num_items, self.embedding_dim)
+        self.embedding = self.param("embedding", nn.initializers.normal(self.init_scale), shape)
+
+    @property
+    def num_items(self) -> int:
+        return self.spec.num_items
+
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> tuple[Array, Array]:
+        """The final vectors of all users and of all items."""
+        edges = self.get_variable("constants", "graph")
+        total = layer = self.embedding
+        for _ in range(self.num_layers):
+            layer = graph.propagate(edges, layer, self.product)
+            total = total + layer
+        return users_and_items(total / (self.num_layers + 1), self.spec)
+
+    def query(self, batch: Batch, prepared: tuple[Array, Array], *, train: bool = False) -> Array:
+        return rows(prepared[0], batch["user"])
+
+    def item_vectors(self, ids: Array | None, prepared: tuple[Array, Array]) -> Array:
+        return prepared[1] if ids is None else rows(prepared[1], ids)
+
+
+def users_and_items(nodes: Array, spec: Spec) -> tuple[Array, Array]:
+    """[nodes, dim] -> [users, dim] and [items, dim]."""
+    return nodes[: spec.num_users], nodes[spec.num_users :]
+
+
+def rows(vectors: Array, ids: Array) -> Array:
+    """The rows at `ids`, zeros where an id is PADDING: float [*ids, dim]."""
+    return vectors.at[ids].get(mode="fill", fill_value=0)
+
+
+def warn_of_many_layers(num_layers: int) -> None:
+    if num_layers > 8:
+        warnings.warn(
+            f"{num_layers} layers: beyond 4 or so all vectors become alike and quality falls; each costs a product",
+            stacklevel=2,
+        )
+
+
+def bpr(model: LightGCN, batch: Batch, key: Array, *, num_negatives: int = 1, l2: float = 1e-4) -> Array:
+    """objectives.bpr of the final vectors, plus l2 / 2 * |v|^2 of the layer 0 vectors of user, item and negatives."""
+    users, items = users_and_items(model.embedding, model.spec)
+    drawn = objectives.uniform_negatives(model, batch, key, num_negatives)
+    squares = (
+        jnp.sum(rows(users, batch["user"]) ** 2, -1)
+        + jnp.sum(rows(items, batch["item"]) ** 2, -1)
+        + jnp.mean(jnp.sum(rows(items, drawn) ** 2, -1), 1)
+    )
+    return objectives.bpr(model, batch, key, num_negatives=num_negatives) + 0.5 * l2 * squares
+
+
+def cost(recipe: Recipe, model: LightGCN) -> Cost:
+    """A product and its transpose a layer, the sums over layers, the pass of the optimizer over the table, and the loss.
+
+    A product reads, for each entry of the graph, its place, its weight and a row, and writes every node's row.
+    """
+    nodes, dim, layers = model.spec.num_users + model.spec.num_items, model.embedding_dim, model.num_layers
+    loss = dot_product_cost(recipe, dim)
+    product = model.spec.num_edges * (8 + 4 * dim) + nodes * 4 * dim
+    passes = 3 * layers + 3  # read, read and write a sum; read the gradient, read and write the weight
+    return Cost(
+        bytes=2 * layers * product + passes * nodes * 4 * dim + loss.bytes,
+        flops=2 * layers * model.spec.num_edges * 2 * dim + layers * nodes * dim + loss.flops,
+    )
+
+
+RECIPES = {
+    "ranking": tasks.ranking(
+        model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
+        examples=tasks.graph_examples,
+        objective=partial(objectives.in_batch_softmax, l2=0.05),
+        optimizer=optimizers.adam,
+        learning_rate=1e-2,
+        schedule=schedules.cosine,
+        batch_size=4096,
+        epochs=8,
+    ),
+    "paper": tasks.ranking(
+        model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
+        examples=tasks.graph_examples,
+        objective=partial(bpr, num_negatives=1, l2=1e-4),
+        optimizer=optimizers.adam,
+        learning_rate=1e-3,
+        batch_size=2048,
+        epochs=1000,
+    ),
+    "smoke": tasks.ranking(
+        model=partial(LightGCN, embedding_dim=8, num_layers=2),
+        examples=tasks.graph_examples,
+        objective=objectives.in_batch_softmax,
+        optimizer=optimizers.adam,
+        learning_rate=0.03,
+        batch_size=64,
+        epochs=10,
+    ),
+}
