@@ -51,12 +51,14 @@ def variables(state: TrainState, constants: Mapping[str, Any]) -> dict[str, Any]
 def query_vectors(
     model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]
 ) -> Array:
-    """Query vectors of a Retriever, float [queries, dim]."""
+    """Query vectors of a Retriever, float [queries, dim]. It prepares once, whatever the number of queries."""
+    values = variables(state, constants)
+    prepared = jax.jit(partial(model.apply, method="prepare"))(values)
 
-    def ask(bound, batch):
-        return bound.query(batch, bound.prepare())
+    def ask(bound, batch, prepared):
+        return bound.query(batch, prepared)
 
-    return _in_blocks(model, state, constants, columns, ask)
+    return _in_blocks(model, values, columns, ask, prepared)
 
 
 def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
@@ -70,7 +72,7 @@ def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) ->
 
 def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
     """Scores of a Scorer, float [examples]."""
-    return _in_blocks(model, state, constants, columns, lambda bound, batch: bound(batch))
+    return _in_blocks(model, variables(state, constants), columns, lambda bound, batch, _: bound(batch))
 
 
 def top_items(
@@ -230,14 +232,10 @@ def _check_finite(values: Array, what: str) -> None:
 
 
 def _in_blocks(
-    model: Any,
-    state: TrainState,
-    constants: Mapping[str, Any],
-    columns: Mapping[str, np.ndarray],
-    ask,
-    block: int = 8192,
+    model: Any, values: Mapping[str, Any], columns: Mapping[str, np.ndarray], ask, prepared: Any = (), block: int = 8192
 ) -> Array:
-    """Ask a bound model about columns, block by block, in one compiled call; padding is asked with ids PADDING."""
+    """ask(bound model, batch, prepared) about columns, block by block, in one compiled call; padding is asked with ids
+    PADDING."""
     size = len(next(iter(columns.values())))
     block = min(block, size)
     missing = -size % block
@@ -248,8 +246,8 @@ def _in_blocks(
         return column.reshape(-1, block, *column.shape[1:])
 
     @jax.jit
-    def run(values, blocks):
-        return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
+    def run(values, prepared, blocks):
+        return jax.lax.map(lambda batch: model.apply(values, batch, prepared, method=ask), blocks)
 
-    answers = run(variables(state, constants), {name: padded(np.asarray(column)) for name, column in columns.items()})
+    answers = run(values, prepared, {name: padded(np.asarray(column)) for name, column in columns.items()})
     return answers.reshape(-1, *answers.shape[2:])[:size]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -36,6 +37,9 @@ class Graph(NamedTuple):
     weight: Array  # float32 [edges]
     transposed_weight: Array  # float32 [edges], of the entry (source, target)
     reverse: Array  # int32 [edges], where the entry (source, target) stands
+
+
+jax.export.register_namedtuple_serialization(Graph, serialized_name="zoo.graph.Graph")
 
 
 def symmetric(interactions: Interactions) -> Graph:

@@ -1,0 +1,176 @@
+"""Neural graph collaborative filtering (NGCF): messages over the graph of users and items, transformed in each layer.
+
+    printed:   E^(l) = LeakyReLU((L + I) E^(l-1) W1 + (L E^(l-1)) * E^(l-1) W2),   L = D^-1/2 A D^-1/2
+    released:  E^(l) = LeakyReLU(S W1 + b1) + LeakyReLU((E^(l-1) * S) W2 + b2),    S = (D + I)^-1 (A + I) E^(l-1)
+    e = [e^(0), ..., e^(L)]          s_ui = e_u . e_i
+
+Wang et al. 2019, "Neural graph collaborative filtering", equations 3 to 11. The authors' code, which made their numbers,
+differs from the print in the layer, the adjacency, and in that it scales e^(1) to e^(L) of each node to length 1 before
+they are put side by side: the recipe `released`.
+
+Differences from both: the default recipe trains by softmax over the items of a large batch with the logQ correction in
+place of BPR. Examples are drawn uniformly from interactions, not by user; the one negative an example may be an item
+that the user has. Message dropout is of the numbers of a layer's output, as released, not of single messages. LeakyReLU
+has the released slope 0.2. In `paper` the penalty is on the batch's vectors of layer 0, and weights have none.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from zoo import graph, objectives, optimizers, schedules, tasks
+from zoo.models.lightgcn import bpr, rows, users_and_items, warn_of_many_layers
+from zoo.models.mf import dot_product_cost
+from zoo.recipe import Recipe
+from zoo.types import Batch, Cost, Spec
+
+
+_xavier = nn.initializers.xavier_uniform()
+
+
+class Printed(nn.Module):
+    """A layer as the paper prints it: (vectors of the nodes, what their neighbours send) -> new vectors."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, nodes: Array, received: Array) -> Array:
+        summed = nn.Dense(self.features, use_bias=False, name="sum", kernel_init=_xavier)(received + nodes)
+        product = nn.Dense(self.features, use_bias=False, name="product", kernel_init=_xavier)(received * nodes)
+        return nn.leaky_relu(summed + product, 0.2)
+
+
+class Released(nn.Module):
+    """A layer as the authors' code has it; what is received includes the node's own vector."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, nodes: Array, received: Array) -> Array:
+        summed = nn.Dense(self.features, name="sum", kernel_init=_xavier)(received)
+        product = nn.Dense(self.features, name="product", kernel_init=_xavier)(received * nodes)
+        return nn.leaky_relu(summed, 0.2) + nn.leaky_relu(product, 0.2)
+
+
+def side_by_side(layers: list[Array]) -> Array:
+    """The vectors of all layers as one: [*rows, dim] each -> [*rows, sum of dims]."""
+    return jnp.concatenate(layers, -1)
+
+
+def normalised(layers: list[Array]) -> Array:
+    """As side_by_side, each vector but that of layer 0 scaled to length 1."""
+
+    def scaled(layer):
+        return layer * jax.lax.rsqrt(jnp.maximum(jnp.sum(layer**2, -1, keepdims=True), 1e-12))
+
+    return jnp.concatenate([layers[0], *map(scaled, layers[1:])], -1)
+
+
+class NGCF(nn.Module):
+    """Score e_u . e_i; a Retriever. The whole table takes part in each step, so it is a dense parameter."""
+
+    spec: Spec
+    embedding_dim: int = 64
+    layer_sizes: tuple[int, ...] = (64, 64, 64)
+    layer: Any = Released  # the module of a layer
+    join: Callable[[list[Array]], Array] = normalised
+    message_dropout: float = 0.0  # of the numbers that a layer gives
+    node_dropout: float = 0.0  # of nodes, drawn anew for each layer: what they would send
+    edge_dropout: float = 0.0  # of directed edges, the same for all layers
+    product: graph.Product = graph.by_platform  # how a graph is multiplied
+
+    def setup(self):
+        warn_of_many_layers(len(self.layer_sizes))
+
+        def init(key):
+            sides = zip(jax.random.split(key), (self.spec.num_users, self.spec.num_items))
+            return jnp.concatenate([_xavier(side_key, (size, self.embedding_dim)) for side_key, size in sides])
+
+        self.embedding = self.param("embedding", init)
+        self.layers = [self.layer(size) for size in self.layer_sizes]
+        self.drop_messages = nn.Dropout(self.message_dropout)
+        self.drop_nodes = nn.Dropout(self.node_dropout, broadcast_dims=(1,))
+
+    @property
+    def num_items(self) -> int:
+        return self.spec.num_items
+
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> list[tuple[Array, Array]]:
+        """The vectors of all users and of all items, by layer."""
+        edges = self.get_variable("constants", "graph")
+        if train and self.edge_dropout > 0:
+            edges = graph.drop_edges(edges, self.make_rng("dropout"), self.edge_dropout)
+        found = [self.embedding]
+        for layer in self.layers:
+            sent = self.drop_nodes(found[-1], deterministic=not train)
+            new = layer(found[-1], graph.propagate(edges, sent, self.product))
+            found.append(self.drop_messages(new, deterministic=not train))
+        return [users_and_items(nodes, self.spec) for nodes in found]
+
+    def query(self, batch: Batch, prepared: list[tuple[Array, Array]], *, train: bool = False) -> Array:
+        return self.join([rows(users, batch["user"]) for users, _ in prepared])
+
+    def item_vectors(self, ids: Array | None, prepared: list[tuple[Array, Array]]) -> Array:
+        return self.join([items if ids is None else rows(items, ids) for _, items in prepared])
+
+
+def cost(recipe: Recipe, model: NGCF) -> Cost:
+    """By layer: a product with the graph and its transpose (as in lightgcn), and two products with the weights and
+    their gradients, each reading and writing the vectors of all nodes; then the optimizer's pass and the loss."""
+    nodes, sizes = model.spec.num_users + model.spec.num_items, (model.embedding_dim, *model.layer_sizes)
+    loss = dot_product_cost(recipe, sum(sizes))
+    moved, work = loss.bytes + 3 * 4 * nodes * sizes[0], loss.flops
+    for dim, features in zip(sizes[:-1], sizes[1:]):
+        moved += 2 * (model.spec.num_edges * (8 + 4 * dim) + nodes * 4 * dim)
+        moved += 3 * nodes * 4 * (2 * dim + features)
+        work += 4 * model.spec.num_edges * dim + 3 * 2 * 2 * nodes * dim * features
+    return Cost(bytes=moved, flops=work)
+
+
+_RELEASED = partial(NGCF, embedding_dim=64, layer_sizes=(64, 64, 64), layer=Released, join=normalised)
+_PRINTED = partial(NGCF, embedding_dim=64, layer_sizes=(64, 64, 64), layer=Printed, join=side_by_side)
+
+RECIPES = {
+    "ranking": tasks.ranking(
+        model=_RELEASED,
+        examples=partial(tasks.graph_examples, adjacency=graph.mean_with_self),
+        objective=partial(objectives.in_batch_softmax, l2=0.05),
+        optimizer=optimizers.adam,
+        learning_rate=1e-2,
+        schedule=schedules.cosine,
+        batch_size=4096,
+        epochs=5,
+    ),
+    "paper": tasks.ranking(
+        model=partial(_PRINTED, message_dropout=0.1),
+        examples=partial(tasks.graph_examples, adjacency=graph.symmetric),
+        objective=partial(bpr, num_negatives=1, l2=1e-5),
+        optimizer=optimizers.adam,
+        learning_rate=1e-4,
+        batch_size=1024,
+        epochs=400,
+    ),
+    "released": tasks.ranking(
+        model=partial(_RELEASED, message_dropout=0.1),
+        examples=partial(tasks.graph_examples, adjacency=graph.mean_with_self),
+        objective=partial(objectives.bpr, num_negatives=1, l2=1e-5),
+        optimizer=optimizers.adam,
+        learning_rate=1e-4,
+        batch_size=1024,
+        epochs=400,
+    ),
+    "smoke": tasks.ranking(
+        model=partial(NGCF, embedding_dim=8, layer_sizes=(8,), layer=Printed, join=side_by_side),
+        examples=partial(tasks.graph_examples, adjacency=graph.symmetric),
+        objective=objectives.in_batch_softmax,
+        optimizer=optimizers.adam,
+        learning_rate=0.03,
+        batch_size=64,
+        epochs=10,
+    ),
+}
