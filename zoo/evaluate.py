@@ -58,7 +58,7 @@ def query_vectors(
     def ask(bound, batch, prepared):
         return bound.query(batch, prepared)
 
-    return _in_blocks(model, values, columns, ask, prepared)
+    return _in_blocks(model, values, columns, ask, (prepared,))
 
 
 def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
@@ -72,7 +72,7 @@ def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) ->
 
 def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
     """Scores of a Scorer, float [examples]."""
-    return _in_blocks(model, variables(state, constants), columns, lambda bound, batch, _: bound(batch))
+    return _in_blocks(model, variables(state, constants), columns, lambda bound, batch: bound(batch))
 
 
 def top_items(
@@ -232,10 +232,9 @@ def _check_finite(values: Array, what: str) -> None:
 
 
 def _in_blocks(
-    model: Any, values: Mapping[str, Any], columns: Mapping[str, np.ndarray], ask, prepared: Any = (), block: int = 8192
+    model: Any, values: Mapping[str, Any], columns: Mapping[str, np.ndarray], ask, given: tuple = (), block: int = 8192
 ) -> Array:
-    """ask(bound model, batch, prepared) about columns, block by block, in one compiled call; padding is asked with ids
-    PADDING."""
+    """ask(bound model, batch, *given), block by block, in one compiled call; padding is asked with ids PADDING."""
     size = len(next(iter(columns.values())))
     block = min(block, size)
     missing = -size % block
@@ -246,8 +245,8 @@ def _in_blocks(
         return column.reshape(-1, block, *column.shape[1:])
 
     @jax.jit
-    def run(values, prepared, blocks):
-        return jax.lax.map(lambda batch: model.apply(values, batch, prepared, method=ask), blocks)
+    def run(values, given, blocks):
+        return jax.lax.map(lambda batch: model.apply(values, batch, *given, method=ask), blocks)
 
-    answers = run(values, prepared, {name: padded(np.asarray(column)) for name, column in columns.items()})
+    answers = run(values, given, {name: padded(np.asarray(column)) for name, column in columns.items()})
     return answers.reshape(-1, *answers.shape[2:])[:size]

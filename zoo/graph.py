@@ -6,7 +6,7 @@ argument, neither donated nor saved but rebuilt from the data. It is built on th
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.export
@@ -85,8 +85,9 @@ def _compressed(target: np.ndarray, source: np.ndarray, weight: np.ndarray, num_
     target, source, weight = target[order], source[order], weight[order].astype(np.float32)
     reverse = np.lexsort((target, source))  # sorted by column, entry k is the one that mirrors entry k sorted by row
     offsets = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=num_nodes))])
-    places = (x.astype(np.int32) for x in (offsets, target, source))
-    return Graph(*places, weight, weight[reverse], reverse.astype(np.int32))
+    offsets, target, source, reverse = (place.astype(np.int32) for place in (offsets, target, source, reverse))
+    columns: Any = (offsets, target, source, weight, weight[reverse], reverse)  # numpy; jax where a step has put them
+    return Graph(*columns)
 
 
 def transpose(graph: Graph) -> Graph:
@@ -96,9 +97,7 @@ def transpose(graph: Graph) -> Graph:
 def drop_edges(graph: Graph, key: Array, rate: float) -> Graph:
     """Each direction of an edge left out with probability `rate`; the others weigh 1 / (1 - rate) times as much."""
     kept = jax.random.bernoulli(key, 1 - rate, graph.weight.shape) / (1 - rate)
-    return graph._replace(
-        weight=graph.weight * kept, transposed_weight=graph.transposed_weight * kept[graph.reverse]
-    )
+    return graph._replace(weight=graph.weight * kept, transposed_weight=graph.transposed_weight * kept[graph.reverse])
 
 
 # A product is a function (graph, x float32 [nodes, dim]) -> float32 [nodes, dim]. All agree but for rounding.

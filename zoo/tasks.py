@@ -57,9 +57,7 @@ def ranking_examples(split: Split) -> Examples:
     )
 
 
-def graph_examples(
-    split: Split, *, adjacency: Callable[[Interactions], graph.Graph] = graph.symmetric
-) -> Examples:
+def graph_examples(split: Split, *, adjacency: Callable[[Interactions], graph.Graph] = graph.symmetric) -> Examples:
     """As ranking_examples, with the graph of the training part as the constant `graph`."""
     examples = ranking_examples(split)
     edges = adjacency(split.train)

@@ -2,12 +2,13 @@
 
     E^(k+1) = D^-1/2 A D^-1/2 E^(k)          E = (E^(0) + ... + E^(K)) / (K + 1)          s_ui = e_u . e_i
 
-He et al. 2020, "LightGCN: simplifying and powering graph convolution network for recommendation", equations 3, 4 and 8.
+He et al. 2020, "LightGCN: simplifying and powering graph convolution network for recommendation", equations 3, 4, 8.
 
-Differences from the paper: the default recipe trains by softmax over the items of a large batch with the logQ correction
-in place of BPR, since a step costs nearly the same for any batch, and regularises the final vectors of a batch. `paper`
-has the paper's loss, with its penalty on the batch's vectors of layer 0 as in the authors' code; one uniform negative an
-example, which may be an item that the user has. A user or item without edges has its own vector divided by K + 1.
+Differences from the paper: the default recipe trains by softmax over the items of a large batch with the logQ
+correction in place of BPR, since a propagation costs the same for any batch, and regularises the final vectors of a
+batch. `paper` has the paper's loss, with its penalty on the batch's vectors of layer 0 as in the authors' code; one
+uniform negative an example, which may be an item that the user has. A user or item without edges has its own vector
+divided by K + 1.
 """
 
 import warnings
@@ -88,7 +89,7 @@ def bpr(model: LightGCN, batch: Batch, key: Array, *, num_negatives: int = 1, l2
 
 
 def cost(recipe: Recipe, model: LightGCN) -> Cost:
-    """A product and its transpose a layer, the sums over layers, the pass of the optimizer over the table, and the loss.
+    """A product and its transpose a layer, the sums over layers, the optimizer's pass over the table, and the loss.
 
     A product reads, for each entry of the graph, its place, its weight and a row, and writes every node's row.
     """

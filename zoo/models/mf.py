@@ -84,7 +84,7 @@ def dot_product_cost(recipe: Recipe, dim: int) -> Cost:
     objective, settings = function_of(recipe.objective)
     if objective is objectives.in_batch_softmax:
         return Cost(bytes=3 * 2 * batch * row_bytes + 3 * 4 * batch**2, flops=6 * batch**2 * dim)
-    negatives = settings["num_negatives"] if objective is objectives.bpr else 0
+    negatives = settings.get("num_negatives", 0)
     return Cost(bytes=3 * (2 + negatives) * batch * row_bytes, flops=6 * (1 + negatives) * batch * dim)
 
 

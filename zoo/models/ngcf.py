@@ -4,9 +4,9 @@
     released:  E^(l) = LeakyReLU(S W1 + b1) + LeakyReLU((E^(l-1) * S) W2 + b2),    S = (D + I)^-1 (A + I) E^(l-1)
     e = [e^(0), ..., e^(L)]          s_ui = e_u . e_i
 
-Wang et al. 2019, "Neural graph collaborative filtering", equations 3 to 11. The authors' code, which made their numbers,
-differs from the print in the layer, the adjacency, and in that it scales e^(1) to e^(L) of each node to length 1 before
-they are put side by side: the recipe `released`.
+Wang et al. 2019, "Neural graph collaborative filtering", equations 3 to 11. The authors' code, which made their
+numbers, differs from the print in the layer, the adjacency, and in that it scales e^(1) to e^(L) of each node to
+length 1 before they are put side by side: the recipe `released`.
 
 Differences from both: the default recipe trains by softmax over the items of a large batch with the logQ correction in
 place of BPR. Examples are drawn uniformly from interactions, not by user; the one negative an example may be an item
@@ -16,6 +16,7 @@ has the released slope 0.2. In `paper` the penalty is on the batch's vectors of 
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import flax.linen as nn
@@ -125,7 +126,7 @@ def cost(recipe: Recipe, model: NGCF) -> Cost:
     nodes, sizes = model.spec.num_users + model.spec.num_items, (model.embedding_dim, *model.layer_sizes)
     loss = dot_product_cost(recipe, sum(sizes))
     moved, work = loss.bytes + 3 * 4 * nodes * sizes[0], loss.flops
-    for dim, features in zip(sizes[:-1], sizes[1:]):
+    for dim, features in pairwise(sizes):
         moved += 2 * (model.spec.num_edges * (8 + 4 * dim) + nodes * 4 * dim)
         moved += 3 * nodes * 4 * (2 * dim + features)
         work += 4 * model.spec.num_edges * dim + 3 * 2 * 2 * nodes * dim * features
