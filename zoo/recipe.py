@@ -43,7 +43,6 @@ class Recipe:
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     recommend: Callable[..., Any]  # (model, state, examples, user rows, seen, k) -> item rows, scores
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
-    expected: str = ""  # result and time to expect, with where the record lies
     data: str = "simulated"
     objective: Objective | None = None
     optimizer: Callable[..., Any] | None = None  # learning_rate -> Optimizer
