@@ -21,7 +21,7 @@ from jax import Array
 from zoo import graph, objectives, optimizers, schedules, tasks
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe
-from zoo.types import Batch, Cost, Spec
+from zoo.types import PADDING, Batch, Cost, Spec
 
 
 class LightGCN(nn.Module):
@@ -42,30 +42,32 @@ class LightGCN(nn.Module):
     def num_items(self) -> int:
         return self.spec.num_items
 
-    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> tuple[Array, Array]:
-        """The final vectors of all users and of all items."""
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> Array:
+        """The final vectors of all nodes, users first."""
         edges = self.get_variable("constants", "graph")
         total = layer = self.embedding
         for _ in range(self.num_layers):
             layer = graph.propagate(edges, layer, self.product)
             total = total + layer
-        return users_and_items(total / (self.num_layers + 1), self.spec)
+        return total / (self.num_layers + 1)
 
-    def query(self, batch: Batch, prepared: tuple[Array, Array], *, train: bool = False) -> Array:
-        return rows(prepared[0], batch["user"])
+    def query(self, batch: Batch, prepared: Array, *, train: bool = False) -> Array:
+        return user_rows(prepared, batch["user"])
 
-    def item_vectors(self, ids: Array | None, prepared: tuple[Array, Array]) -> Array:
-        return prepared[1] if ids is None else rows(prepared[1], ids)
-
-
-def users_and_items(nodes: Array, spec: Spec) -> tuple[Array, Array]:
-    """[nodes, dim] -> [users, dim] and [items, dim]."""
-    return nodes[: spec.num_users], nodes[spec.num_users :]
+    def item_vectors(self, ids: Array | None, prepared: Array) -> Array:
+        return item_rows(prepared, ids, self.spec)
 
 
-def rows(vectors: Array, ids: Array) -> Array:
-    """The rows at `ids`, zeros where an id is PADDING: float [*ids, dim]."""
-    return vectors.at[ids].get(mode="fill", fill_value=0)
+def user_rows(nodes: Array, ids: Array) -> Array:
+    """Of the vectors of all nodes those of users, zeros where an id is PADDING: float [*ids, dim]."""
+    return nodes.at[ids].get(mode="fill", fill_value=0)
+
+
+def item_rows(nodes: Array, ids: Array | None, spec: Spec) -> Array:
+    """As user_rows, of items; `ids=None` means all items."""
+    if ids is None:
+        return nodes[spec.num_users :]
+    return user_rows(nodes, jnp.where(ids == PADDING, PADDING, ids + spec.num_users))
 
 
 def warn_of_many_layers(num_layers: int) -> None:
@@ -78,12 +80,11 @@ def warn_of_many_layers(num_layers: int) -> None:
 
 def bpr(model: LightGCN, batch: Batch, key: Array, *, num_negatives: int = 1, l2: float = 1e-4) -> Array:
     """objectives.bpr of the final vectors, plus l2 / 2 * |v|^2 of the layer 0 vectors of user, item and negatives."""
-    users, items = users_and_items(model.embedding, model.spec)
     drawn = objectives.uniform_negatives(model, batch, key, num_negatives)
     squares = (
-        jnp.sum(rows(users, batch["user"]) ** 2, -1)
-        + jnp.sum(rows(items, batch["item"]) ** 2, -1)
-        + jnp.mean(jnp.sum(rows(items, drawn) ** 2, -1), 1)
+        jnp.sum(user_rows(model.embedding, batch["user"]) ** 2, -1)
+        + jnp.sum(item_rows(model.embedding, batch["item"], model.spec) ** 2, -1)
+        + jnp.mean(jnp.sum(item_rows(model.embedding, drawn, model.spec) ** 2, -1), 1)
     )
     return objectives.bpr(model, batch, key, num_negatives=num_negatives) + 0.5 * l2 * squares
 

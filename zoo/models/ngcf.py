@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import graph, objectives, optimizers, schedules, tasks
-from zoo.models.lightgcn import bpr, rows, users_and_items, warn_of_many_layers
+from zoo.models.lightgcn import bpr, item_rows, user_rows, warn_of_many_layers
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
@@ -93,7 +93,7 @@ class NGCF(nn.Module):
             return jnp.concatenate([_xavier(side_key, (size, self.embedding_dim)) for side_key, size in sides])
 
         self.embedding = self.param("embedding", init)
-        self.layers = [self.layer(size) for size in self.layer_sizes]
+        self.layers = [nn.remat(self.layer)(size) for size in self.layer_sizes]  # keeps what goes in, nothing between
         self.drop_messages = nn.Dropout(self.message_dropout)
         self.drop_nodes = nn.Dropout(self.node_dropout, broadcast_dims=(1,))
 
@@ -101,8 +101,8 @@ class NGCF(nn.Module):
     def num_items(self) -> int:
         return self.spec.num_items
 
-    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> list[tuple[Array, Array]]:
-        """The vectors of all users and of all items, by layer."""
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> list[Array]:
+        """The vectors of all nodes, users first, by layer."""
         edges = self.get_variable("constants", "graph")
         if train and self.edge_dropout > 0:
             edges = graph.drop_edges(edges, self.make_rng("dropout"), self.edge_dropout)
@@ -111,13 +111,13 @@ class NGCF(nn.Module):
             sent = self.drop_nodes(found[-1], deterministic=not train)
             new = layer(found[-1], graph.propagate(edges, sent, self.product))
             found.append(self.drop_messages(new, deterministic=not train))
-        return [users_and_items(nodes, self.spec) for nodes in found]
+        return found
 
-    def query(self, batch: Batch, prepared: list[tuple[Array, Array]], *, train: bool = False) -> Array:
-        return self.join([rows(users, batch["user"]) for users, _ in prepared])
+    def query(self, batch: Batch, prepared: list[Array], *, train: bool = False) -> Array:
+        return self.join([user_rows(nodes, batch["user"]) for nodes in prepared])
 
-    def item_vectors(self, ids: Array | None, prepared: list[tuple[Array, Array]]) -> Array:
-        return self.join([items if ids is None else rows(items, ids) for _, items in prepared])
+    def item_vectors(self, ids: Array | None, prepared: list[Array]) -> Array:
+        return self.join([item_rows(nodes, ids, self.spec) for nodes in prepared])
 
 
 def cost(recipe: Recipe, model: NGCF) -> Cost:
