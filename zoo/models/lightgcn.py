@@ -108,12 +108,13 @@ RECIPES = {
     "ranking": tasks.ranking(
         model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
         examples=tasks.graph_examples,
-        objective=partial(objectives.in_batch_softmax, l2=0.05),
+        objective=partial(objectives.in_batch_softmax, l2=0.03),
         optimizer=optimizers.adam,
-        learning_rate=1e-2,
+        learning_rate=0.03,
         schedule=schedules.cosine,
-        batch_size=4096,
-        epochs=8,
+        batch_size=2048,
+        epochs=4,
+        for_data={"gowalla": {"batch_size": 4096, "l2": 0.2, "epochs": 8}},
     ),
     "paper": tasks.ranking(
         model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
