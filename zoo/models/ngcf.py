@@ -138,14 +138,14 @@ _PRINTED = partial(NGCF, embedding_dim=64, layer_sizes=(64, 64, 64), layer=Print
 
 RECIPES = {
     "ranking": tasks.ranking(
-        model=_RELEASED,
-        examples=partial(tasks.graph_examples, adjacency=graph.mean_with_self),
-        objective=partial(objectives.in_batch_softmax, l2=0.05),
+        model=_PRINTED,
+        examples=partial(tasks.graph_examples, adjacency=graph.symmetric),
+        objective=partial(objectives.in_batch_softmax, l2=0.15),
         optimizer=optimizers.adam,
-        learning_rate=1e-2,
+        learning_rate=0.02,
         schedule=schedules.cosine,
         batch_size=4096,
-        epochs=5,
+        epochs=7,
     ),
     "paper": tasks.ranking(
         model=partial(_PRINTED, message_dropout=0.1),
