@@ -65,13 +65,10 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
 def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
     """A line a claim: mean over seeds, ± standard deviation where there are several."""
     lines, seeds = [], set()
-    for claim in claims:
-        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
-        if not runs:
-            continue
+    for claim, runs in _of_claims(records, claims):
         seeds |= {record["seed"] for record in runs}
         metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
-        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
+        seconds = _seconds(runs)
         lines.append(
             (
                 f"{runs[0]['model']}/{runs[0]['recipe']}",
@@ -88,13 +85,11 @@ def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
 def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list[str]]:
     """What each model/recipe reached on real data, a line a data set."""
     found: dict[str, list[str]] = {}
-    for claim in claims:
-        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
-        if not runs or claim.data.startswith("simulated"):
+    for claim, runs in _of_claims(records, claims):
+        if claim.data.startswith("simulated"):
             continue
         metrics = [f"{name} {statistics.mean(_metrics(record)[name] for record in runs):.4f}" for name in claim.metrics]
-        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
-        after = f" in {seconds:.0f} s" if seconds else ""
+        after = f" in {_seconds(runs):.0f} s" if _seconds(runs) else ""
         found.setdefault(f"{runs[0]['model']}/{runs[0]['recipe']}", []).append(
             f"{claim.data}: {', '.join(metrics)}{after}"
         )
@@ -187,6 +182,18 @@ def _series(record: Record) -> tuple[str, float, str]:
 def _series_order(series: tuple[str, float, str]) -> tuple:
     optimizer, zipf, allocator = series
     return optimizer.startswith("dense_"), optimizer.removeprefix("dense_"), -zipf, allocator
+
+
+def _of_claims(records: Sequence[Record], claims: Sequence[Any]) -> Iterable[tuple[Any, list[Record]]]:
+    """Each claim that has records, with the newest of each seed."""
+    for claim in claims:
+        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
+        if runs:
+            yield claim, runs
+
+
+def _seconds(runs: Sequence[Record]) -> float:
+    return statistics.mean(record["training"]["seconds"] for record in runs)
 
 
 def _metrics(record: Record) -> Mapping[str, float]:

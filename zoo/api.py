@@ -130,8 +130,9 @@ def load(folder: str | Path) -> Run:
     job = names.job(request, interactions)
     prepared = prepare(job)
     checkpoints = folder / "checkpoints"
-    like = parallel.abstract(jax.eval_shape(prepared.initial), None)
-    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), like, checkpoints)
+    shapes = jax.eval_shape(prepared.initial)
+    like = parallel.abstract(shapes, None)
+    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), like, shapes, checkpoints)
     if restored is None:
         raise InputError(f"{folder} has no checkpoint yet: resume the run with --resume")
     state, best, progress = restored

@@ -44,7 +44,7 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
-        ids = _no_wrap(ids)
+        ids = self._known(ids)
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids})
 
@@ -54,7 +54,7 @@ class Embed(nn.Module):
         A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
         scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
-        ids = _no_wrap(ids)
+        ids = self._known(ids)
 
         def add(total, entry):
             entry_ids, entry_weight = entry
@@ -74,6 +74,14 @@ class Embed(nn.Module):
         if self._is_shard():
             return parallel.rows_of_shards(self.table.value, ids, gather)
         return gather(self.table.value, ids)
+
+    def _known(self, ids: Array) -> Array:
+        """Ids that are no row made PADDING: a negative one would count from the table's end, and a table divided over
+        devices may have unused rows after its last. (The comparison slows a gather down, hence only where needed.)"""
+        unknown = ids < 0
+        if self.table.value.shape[0] != self.num_rows:
+            unknown |= ids >= self.num_rows
+        return jnp.where(unknown, PADDING, ids)
 
     def _is_shard(self) -> bool:
         """Whether this device holds some of the rows only. A table on one device may hold a few too many, unused."""
@@ -100,11 +108,6 @@ def gather(table: Array, ids: Array) -> Array:
     """
     known = ((ids >= 0) & (ids < table.shape[0])).astype(table.dtype)
     return jax.lax.optimization_barrier(table.at[ids].get(mode="clip") * known[:, None])
-
-
-def _no_wrap(ids: Array) -> Array:
-    """Negative ids made PADDING: indexing would count them from the end of the table."""
-    return jnp.where(ids < 0, PADDING, ids)
 
 
 class RowGradient(NamedTuple):

@@ -2,7 +2,7 @@
 
 The core step is written once, as for one device. Under `jit` it sees the whole batch and XLA divides the work; under
 `shard_map` and `pmap` it runs on each device with that device's part of the batch. What concerns the whole batch goes
-through `gather`, `total`, `own_part` and `whole_size`, which do nothing where the batch is whole.
+through `gather`, `total`, `mean`, `own_part` and `whole_size`, which do nothing where the batch is whole.
 
 The mesh has one axis, over which the examples of a batch are divided. Tables are whole on every device, or divided by
 rows over the same devices; then a lookup is a sum of what each device has, and an update touches a device's own rows.
@@ -86,28 +86,21 @@ def pmap(core: Callable, layout: Layout) -> Callable:
         raise InputError("mode pmap runs in one process: take jit or shard_map")
 
     def step(state: TrainState, batch: Mapping[str, Array], constants: Mapping[str, Any] | None = None):
-        axes = jax.tree.map(lambda spec: 0 if spec == P(AXIS) else None, specs(state, layout))
+        by_rows = jax.tree.map(lambda spec: spec == P(AXIS), specs(state, layout))
+        axes = jax.tree.map(lambda divided: 0 if divided else None, by_rows)
 
         def resized(state: TrainState, change: Callable[[Array], Array]) -> TrainState:
-            return jax.tree.map(lambda axis, leaf: leaf if axis is None else change(leaf), axes, state, is_leaf=_none)
-
-        def each(state, batch, constants):
-            return core(state, batch, constants)
+            return jax.tree.map(lambda divided, leaf: change(leaf) if divided else leaf, by_rows, state)
 
         def divided(x):
             return x.reshape(layout.size, -1, *x.shape[1:])
 
-        mapped = jax.pmap(
-            each, AXIS, in_axes=(axes, 0, None), out_axes=(axes, None), devices=list(layout.mesh.devices.flat)
-        )
+        devices = list(layout.mesh.devices.flat)
+        mapped = jax.pmap(core, AXIS, in_axes=(axes, 0, None), out_axes=(axes, None), devices=devices)
         state, metrics = mapped(resized(state, divided), jax.tree.map(divided, dict(batch)), dict(constants or {}))
         return resized(state, lambda x: x.reshape(-1, *x.shape[2:])), metrics
 
     return jax.jit(step, donate_argnums=0)
-
-
-def _none(x: Any) -> bool:
-    return x is None
 
 
 # What the core step asks. Each is the identity where the batch is whole on one device.
@@ -150,6 +143,13 @@ def own_part(whole: Array) -> Array:
 def total(part: Any) -> Any:
     """A tree summed over devices of what each found for its part of the batch."""
     return jax.lax.psum(part, AXIS) if per_device() else part
+
+
+def mean(part: Any) -> Any:
+    """A tree averaged over devices, such as the statistics of a batch; counts, being whole numbers, are left alone."""
+    if not per_device():
+        return part
+    return jax.tree.map(lambda x: jax.lax.pmean(x, AXIS) if jnp.issubdtype(x.dtype, jnp.floating) else x, part)
 
 
 def own_key(key: Array) -> Array:

@@ -123,7 +123,7 @@ def fit(
     manager = checkpoint.open_folder(folder / "checkpoints")
     shapes = jax.eval_shape(prepared.initial)
     like = parallel.abstract(jax.eval_shape(partial(prepared.initial, layout)), layout)
-    restored = checkpoint.restore(manager, like, folder / "checkpoints")
+    restored = checkpoint.restore(manager, like, shapes, folder / "checkpoints")
     if restored is None:
         state, best, progress = prepared.initial(layout), None, new_progress()
     else:
@@ -138,7 +138,7 @@ def fit(
         return workdir.read_json(folder / "record.json", "record"), prepared, final
     record = _record(job, prepared, final, progress) | {"devices": _spread(layout, wrap)}
     if not progress["finished"]:
-        checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1})
+        checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1}, shapes)
     processes.first_does(lambda: records.write_json(folder / "record.json", record))
     return record, prepared, final
 
@@ -205,7 +205,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
                 _advance(progress, fetch(metrics), len(chunk), time.perf_counter() - began, recipe)
                 bar.update(task, completed=progress["epoch"] * len(bounds) + progress["chunk"], note=_note(progress))
                 if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < len(bounds):
-                    _save(manager, state, best, progress)
+                    _save(manager, state, best, progress, devices.shapes)
                     saved_at = time.monotonic()
             entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
             if job.validate:
@@ -215,7 +215,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
             progress["history"].append(entry)
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
             if time.monotonic() - saved_at > checkpoint_seconds:
-                _save(manager, state, best, progress)
+                _save(manager, state, best, progress, devices.shapes)
                 saved_at = time.monotonic()
     return state, best, progress
 
@@ -246,9 +246,9 @@ def _keep_best(metric: str, entry: Mapping[str, float], state: TrainState, best:
     return jax.tree.map(jnp.copy, state)  # the state itself is donated to the next chunk
 
 
-def _save(manager, state, best, progress) -> None:
+def _save(manager, state, best, progress, shapes) -> None:
     progress["saves"] += 1
-    checkpoint.save(manager, state, best, progress)
+    checkpoint.save(manager, state, best, progress, shapes)
 
 
 def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[str, Any]) -> dict[str, Any]:

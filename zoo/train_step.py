@@ -136,7 +136,7 @@ def core_step(
         step=state.step + 1,
         params=jax.tree.map(lambda p, u: p + u, state.params, updates),
         tables=tables,
-        model_state=changed,
+        model_state=parallel.mean(changed),
         opt_state=opt_state,
         row_state=row_state,
     )

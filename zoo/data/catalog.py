@@ -74,7 +74,7 @@ def sha256(name_or_path: str | Path, **options: Any) -> str:
     """One digest of what `load` reads: the files' uncompressed contents end to end.
 
     The order is that of `Dataset.files`, or train, valid, test of a folder. For "simulated", the digest is of the
-    arguments of the call, defaults included.
+    arguments of the call, defaults included; the world itself may differ between processors (simulate.simulate).
     """
     dataset = _resolve(name_or_path)
     if dataset is None:
