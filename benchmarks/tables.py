@@ -1,5 +1,6 @@
 """Tables from records: what a reader sees of them, as Markdown and on the terminal. Pure functions of the records."""
 
+import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.memory import readable
+from zoo.recipe import LOWER_IS_BETTER
 
 
 Record = Mapping[str, Any]
@@ -145,6 +147,42 @@ def limits(records: Sequence[Record]) -> Table:
     return Table(header, lines, _note(records))
 
 
+def peers(records: Sequence[Record]) -> Table:
+    """A line a figure: the medians over the turns, and how many times as fast ours is, turn by turn."""
+    lines: list[tuple[str, ...]] = []
+    for record in newest(records, lambda record: record["comparison"]):
+        if "unavailable" in record:
+            lines.append((record["comparison"], record["peer"], "-", "-", "-", "-", "-", record["unavailable"]))
+            continue
+        peer = f"{record['peer']} {record['versions'][record['peer']]}"
+        for figure in record["figures"]:
+            least, most = min(figure["ratios"]), max(figure["ratios"])
+            decimals = 0 if figure["unit"].endswith("/s") else 2
+            sides = [f"{_median(figure[side]):,.{decimals}f}" for side in ("ours", "theirs")]
+            qualities = [mean_and_spread(figure[f"quality_{side}"]) for side in ("ours", "theirs")]
+            lines.append(
+                (
+                    f"{figure['name']} ({record['data']})",
+                    peer,
+                    f"{sides[0]} {figure['unit']}",
+                    f"{sides[1]} {figure['unit']}",
+                    f"{figure['ratio']:.2f} ({least:.2f} to {most:.2f})",
+                    f"{figure['least_ratio']:.2f}",
+                    f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}",
+                    "met" if met(figure) else "MISSED",
+                )
+            )
+    header = ("what", "peer", "ours", "theirs", "times as fast (least to most)", "asked", "quality", "verdict")
+    return Table(header, tuple(lines), _note(records))
+
+
+def met(figure: Mapping[str, Any]) -> bool:
+    """Fast enough, at no worse a quality as far as the table shows it."""
+    ours, theirs = (round(statistics.mean(figure[f"quality_{side}"]), 4) for side in ("ours", "theirs"))
+    no_worse = ours <= theirs if figure["metric"] in LOWER_IS_BETTER else ours >= theirs
+    return no_worse and figure["ratio"] >= figure["least_ratio"]
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"
@@ -173,6 +211,11 @@ def _note(records: Sequence[Record], text: str = "") -> str:
 
 def _joined(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
+
+
+def _median(values: Sequence[float | None]) -> float:
+    """Infinite where most turns did not get there."""
+    return statistics.median(math.inf if value is None else value for value in values)
 
 
 def _series(record: Record) -> tuple[str, float, str]:

@@ -46,7 +46,7 @@ class Embed(nn.Module):
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
         ids = self._known(ids)
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
-        return self._recorded(rows, {"ids": ids})
+        return self._recorded(rows, {"ids": ids, "rows": rows})
 
     def bag(self, ids: Array, weight: Array) -> Array:
         """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].
@@ -116,6 +116,7 @@ class RowGradient(NamedTuple):
     ids: Array | None  # int32 [rows], distinct if `summed`; None: the whole table was looked up
     sums: Array  # float [rows, dim]; [num_rows, dim] where ids is None
     counts: Array | None  # float [rows], how often the id occurs in the batch
+    values: Array | None = None  # float [rows, dim], the rows themselves where the lookup has them at hand
 
 
 def to_collection(tables: Mapping[str, Array]) -> dict:
@@ -162,10 +163,14 @@ def of_own_rows(lookup: dict[str, Array], gradient: Array, shard_rows: int) -> t
 
 def separate_gradients(lookups: list[tuple[dict[str, Array], Array]]) -> list[RowGradient]:
     """One RowGradient a plain lookup, duplicates left in: enough for a linear rule such as SGD. Bags are not taken."""
-    return [
-        RowGradient(lookup["ids"].reshape(-1), gradient.reshape(-1, gradient.shape[-1]), None)
-        for lookup, gradient in lookups
-    ]
+    return [_separate_gradient(lookup["ids"], lookup["rows"], gradient) for lookup, gradient in lookups]
+
+
+def _separate_gradient(ids: Array, rows: Array, gradient: Array) -> RowGradient:
+    dim = gradient.shape[-1]
+    # The rows read on one device are not those of ids gathered from all.
+    values = rows.reshape(-1, dim) if rows.shape[:-1] == ids.shape else None
+    return RowGradient(ids.reshape(-1), gradient.reshape(-1, dim), None, values)
 
 
 def summed_gradient(

@@ -1,7 +1,8 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -187,13 +188,14 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
     scan = train_step.scan_steps(step)
     compiled: dict[int, Any] = {}
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    orders = epoch_orders(examples, recipe, job.seed, progress["epoch"])
     saved_at = time.monotonic()
     with _progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
         while progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
-            order = epoch_order(examples, recipe, job.seed, progress["epoch"])
+            order = next(orders)
             for start, stop in bounds[progress["chunk"] :]:
                 chunk = parallel.on_every_device(order[start:stop], layout)
                 began = time.perf_counter()
@@ -296,6 +298,17 @@ def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np
     order = np.full(steps * recipe.batch_size, -1, np.int32)
     order[:count] = np.random.default_rng((seed, epoch)).permutation(count)
     return order.reshape(steps, recipe.batch_size)
+
+
+def epoch_orders(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The orders of `epoch` and those after it; each is drawn while the device works on the epoch before it."""
+    with ThreadPoolExecutor(1) as drawing:
+        ahead = drawing.submit(epoch_order, examples, recipe, seed, epoch)
+        while True:
+            order = ahead.result()
+            epoch += 1
+            ahead = drawing.submit(epoch_order, examples, recipe, seed, epoch)
+            yield order
 
 
 def chunk_bounds(steps: int, batch_size: int) -> list[tuple[int, int]]:
