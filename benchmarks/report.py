@@ -26,6 +26,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "rows": tables.rows,
     "limits": tables.limits,
     "peers": tables.peers,
+    "graph": tables.graph,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")

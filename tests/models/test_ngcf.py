@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from zoo import graph, objectives
-from zoo.models.ngcf import NGCF, Printed, Released, normalised, side_by_side
+from zoo.errors import InputError
+from zoo.models.ngcf import DRAWN_ROWS, NGCF, Printed, Released, drop_numbers, normalised, side_by_side
 from zoo.types import Spec
 
 
@@ -122,6 +123,23 @@ def test_dropout_is_for_training_only(setting):
     trained = model.apply(values, train=True, rngs=rngs, method="prepare")
     np.testing.assert_array_equal(trained[0], expected[0])  # layer 0 is left whole
     assert not np.allclose(trained[1], expected[1])
+
+
+def test_dropped_numbers_are_as_many_as_asked():
+    x = jnp.ones((DRAWN_ROWS + 1000, 16))
+    dropped = np.asarray(drop_numbers(x, jax.random.key(0), 0.25))
+    assert set(np.unique(np.round(dropped, 4))) == {0, np.float32(1.3333)} and abs(dropped.mean() - 1) < 0.01
+    assert not np.array_equal(dropped[:1000], dropped[DRAWN_ROWS:])
+    np.testing.assert_allclose(
+        jax.grad(lambda x: drop_numbers(x, jax.random.key(0), 0.25).sum())(x), dropped, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("setting", ["message_dropout", "edge_dropout"])
+def test_a_rate_that_drops_everything_is_refused(setting):
+    model, values = made(Printed, side_by_side, graph.symmetric)
+    with pytest.raises(InputError, match=f"{setting} is 1.0: it must be at least 0 and below 1"):
+        model.clone(**{setting: 1.0}).apply(values, method="prepare")
 
 
 def test_a_dropped_node_sends_nothing():

@@ -25,12 +25,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import graph, objectives, optimizers, schedules, tasks
+from zoo.errors import InputError
 from zoo.models.lightgcn import bpr, item_rows, user_rows, warn_of_many_layers
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
 
+DRAWN_ROWS = 4096
 _xavier = nn.initializers.xavier_uniform()
 
 
@@ -72,6 +74,16 @@ def normalised(layers: list[Array]) -> Array:
     return jnp.concatenate([layers[0], *map(scaled, layers[1:])], -1)
 
 
+def drop_numbers(x: Array, key: Array, rate: float) -> Array:
+    """Each number of x [rows, dim] 0 with probability `rate`, the others 1 / (1 - rate) times as large.
+
+    Drawn DRAWN_ROWS at a time: the generator works in four arrays of the size of what it draws.
+    """
+    keys = jax.random.split(key, -(-len(x) // DRAWN_ROWS))
+    kept = jax.lax.map(lambda key: jax.random.bernoulli(key, 1 - rate, (DRAWN_ROWS, x.shape[1])), keys)
+    return jnp.where(kept.reshape(-1, x.shape[1])[: len(x)], x / (1 - rate), 0)
+
+
 class NGCF(nn.Module):
     """Score e_u . e_i; a Retriever. The whole table takes part in each step, so it is a dense parameter."""
 
@@ -94,7 +106,9 @@ class NGCF(nn.Module):
 
         self.embedding = self.param("embedding", init)
         self.layers = [nn.remat(self.layer)(size) for size in self.layer_sizes]  # keeps what goes in, nothing between
-        self.drop_messages = nn.Dropout(self.message_dropout)
+        for name in ("message_dropout", "edge_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
         self.drop_nodes = nn.Dropout(self.node_dropout, broadcast_dims=(1,))
 
     @property
@@ -110,7 +124,8 @@ class NGCF(nn.Module):
         for layer in self.layers:
             sent = self.drop_nodes(found[-1], deterministic=not train)
             new = layer(found[-1], graph.propagate(edges, sent, self.product))
-            found.append(self.drop_messages(new, deterministic=not train))
+            drops = train and self.message_dropout > 0
+            found.append(drop_numbers(new, self.make_rng("dropout"), self.message_dropout) if drops else new)
         return found
 
     def query(self, batch: Batch, prepared: list[Array], *, train: bool = False) -> Array:
