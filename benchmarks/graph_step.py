@@ -77,7 +77,7 @@ def memory(configuration: Configuration) -> dict[str, Any]:
     assert objective is not None, "a graph model trains"
     columns = {name: jnp.asarray(column) for name, column in prepared.examples.train.items()}
     batch = jax.eval_shape(lambda: take_rows(columns, jnp.arange(recipe.batch_size)))
-    step = make_train_step(prepared.model, objective, prepared.optimizer)
+    step: Any = make_train_step(prepared.model, objective, prepared.optimizer)
     state = jax.eval_shape(prepared.initial)
     compiled = step.lower(state, batch, prepared.examples.constants).compile()
     model = prepared.model

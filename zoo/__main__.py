@@ -85,6 +85,11 @@ def parser() -> Parser:
     given = command("recommend", run_recommend, "the best items for a user")
     given.add_argument("folder", metavar="DIR", help="the folder of a run")
     given.add_argument("--user", metavar="RAW_ID", required=True, help="the user's id as it stands in the data")
+    given.add_argument(
+        "--add",
+        metavar="FILE",
+        help="interactions since then, user,item[,...]: a graph model takes them without training",
+    )
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     return top
 
@@ -191,8 +196,10 @@ def run_recommend(options: argparse.Namespace) -> None:
     import numpy as np
 
     from zoo.api import load
+    from zoo.data.readers import read_path
 
-    ids, scores = load(options.folder).recommend([options.user], options.k)
+    new = None if options.add is None else read_path(options.add)
+    ids, scores = load(options.folder).recommend([options.user], options.k, interactions=new)
     for item, score in zip(ids[0], scores[0], strict=True):
         if np.isfinite(score):
             print(f"{item}\t{score:.6f}")

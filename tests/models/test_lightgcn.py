@@ -10,6 +10,7 @@ import pytest
 
 from zoo import graph, names, objectives, optimizers, parallel, train_step
 from zoo.data.interactions import from_raw
+from zoo.errors import InputError
 from zoo.models.lightgcn import LightGCN, bpr
 from zoo.types import PADDING, Spec
 
@@ -73,6 +74,11 @@ def test_the_loss_of_the_paper_by_hand():
 def test_many_layers_are_warned_of():
     with pytest.warns(UserWarning, match="9 layers: .* quality falls"):
         LightGCN(SPEC, 4, 9).apply(variables(), method="prepare")
+
+
+def test_fewer_layers_than_none_are_refused():
+    with pytest.raises(InputError, match="num_layers is -1: it must be at least 0"):
+        LightGCN(SPEC, 4, -1).apply(variables(), method="prepare")
 
 
 @pytest.mark.parametrize("wrap", [parallel.jit, parallel.shard_map, parallel.pmap])

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import graph, objectives, optimizers, schedules, tasks
+from zoo.errors import InputError
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe
 from zoo.types import PADDING, Batch, Cost, Spec
@@ -34,7 +35,7 @@ class LightGCN(nn.Module):
     product: graph.Product = graph.by_platform  # how a graph is multiplied
 
     def setup(self):
-        warn_of_many_layers(self.num_layers)
+        check_layers(self.num_layers)
         shape = (self.spec.num_users + self.spec.num_items, self.embedding_dim)
         self.embedding = self.param("embedding", nn.initializers.normal(self.init_scale), shape)
 
@@ -70,7 +71,9 @@ def item_rows(nodes: Array, ids: Array | None, spec: Spec) -> Array:
     return user_rows(nodes, jnp.where(ids == PADDING, PADDING, ids + spec.num_users))
 
 
-def warn_of_many_layers(num_layers: int) -> None:
+def check_layers(num_layers: int) -> None:
+    if num_layers < 0:
+        raise InputError(f"num_layers is {num_layers}: it must be at least 0")
     if num_layers > 8:
         warnings.warn(
             f"{num_layers} layers: beyond 4 or so all vectors become alike and quality falls; each costs a product",

@@ -26,7 +26,7 @@ from jax import Array
 
 from zoo import graph, objectives, optimizers, schedules, tasks
 from zoo.errors import InputError
-from zoo.models.lightgcn import bpr, item_rows, user_rows, warn_of_many_layers
+from zoo.models.lightgcn import bpr, check_layers, item_rows, user_rows
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
@@ -98,7 +98,7 @@ class NGCF(nn.Module):
     product: graph.Product = graph.by_platform  # how a graph is multiplied
 
     def setup(self):
-        warn_of_many_layers(len(self.layer_sizes))
+        check_layers(len(self.layer_sizes))
 
         def init(key):
             sides = zip(jax.random.split(key), (self.spec.num_users, self.spec.num_items))
