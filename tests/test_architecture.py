@@ -23,7 +23,7 @@ ROWS = [
     ["tasks"],
     ["evaluate"],
     [
-        "recipe objectives metrics negatives optimizers row_optimizers schedules layers"
+        "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
         " embedding graph parallel memory processes"
     ],
     ["types", "data", "records"],

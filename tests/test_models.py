@@ -54,6 +54,14 @@ def test_a_model_is_a_file_with_recipes(model):
     assert next(iter(module.RECIPES)) != "smoke"
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_a_value(model):
+    """Built twice it is equal, so that what was compiled for one serves the other."""
+    job, prepared, _, _ = made(model)
+    again = job.recipe.model(prepared.examples.spec)
+    assert again == prepared.model and hash(again) == hash(prepared.model)
+
+
 @pytest.mark.parametrize("model", TRAINED)
 def test_every_parameter_moves(model):
     before, after, metrics = one_step(model, made(model)[2])

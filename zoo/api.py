@@ -59,6 +59,25 @@ class Run:
         ids, scores = recipe.recommend(self.prepared.model, self.state, examples, rows, seen, k)
         return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
+    def similar(self, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The k items most like each of `items`, raw ids: raw item ids [items, k] and cosines float32, best first.
+
+        Alike are items whose vectors point the same way; the item itself is left out. Filled up as in `recommend`.
+        InputError for an id that the data does not have, and for a model without item vectors.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}: a list has at least one item")
+        if not hasattr(self.prepared.model, "item_vectors"):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} has no item vectors to compare: it scores a user"
+                " and an item together; take a model that retrieves, such as mf/ranking"
+            )
+        item_ids = self.job.interactions.item_ids
+        rows = rows_of(items, item_ids, "item")
+        vectors = evaluate.item_vectors(self.prepared.model, self.state, self.prepared.examples.constants)
+        ids, cosines = evaluate.similar_items(vectors, rows, k)
+        return item_ids[np.where(ids == PADDING, 0, ids)], cosines
+
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
         """Metrics of the held-out part; `names` such as ["recall@50"] in place of the recipe's own."""
         options = {} if names is None else {"names": tuple(names)}
@@ -125,7 +144,7 @@ def run_request(
     layout, wrap = names.devices(devices, mode, shard_tables)
     job = names.job(request, interactions)
     folder = Path(folder) if folder is not None else names.folder(job)
-    options = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
+    options: dict[str, Any] = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
     record, prepared, state = fit(
         job, folder, resume=resume, overwrite=overwrite, quiet=quiet, layout=layout, wrap=wrap, **options
     )

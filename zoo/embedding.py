@@ -141,24 +141,26 @@ def lookups_by_table(lookups: Mapping, gradients: Mapping) -> dict[str, list[tup
     return by_table
 
 
-def of_whole_batch(lookup: dict[str, Array], gradient: Array, in_batch: bool) -> tuple[dict[str, Array], Array]:
+def of_whole_batch(
+    lookup: dict[str, Array], gradient: Array, in_batch: bool, shard_rows: int | None
+) -> tuple[dict[str, Array], Array]:
     """A lookup with its gradient as the whole batch makes them, from this device's part of it.
 
     `in_batch`: ids differ from example to example, so those of all devices are put one after the other; else all
-    devices looked up the same and their gradients add up. No array of the table's size travels but that of `all()`.
+    devices looked up the same and their gradients add up. A device that holds `shard_rows` rows of a divided table sees
+    those alone. No array of the table's size travels but the gradient of `all()`.
     """
-    if not in_batch:
-        return lookup, parallel.total(gradient)
-    gathered = {name: parallel.gather(lookup[name]) for name in ("ids", "weight") if name in lookup}
-    return lookup | gathered, parallel.gather(gradient)
-
-
-def of_own_rows(lookup: dict[str, Array], gradient: Array, shard_rows: int) -> tuple[dict[str, Array], Array]:
-    """A lookup with its gradient as the device sees them that holds `shard_rows` rows of the table."""
-    if "whole" not in lookup:
-        return lookup | {"ids": parallel.own_rows(lookup["ids"], shard_rows)}, gradient
-    missing = parallel.whole_size(shard_rows) - gradient.shape[0]
-    return lookup, parallel.own_part(jnp.pad(gradient, ((0, missing), (0, 0))))
+    if "whole" in lookup and shard_rows is not None:
+        missing = parallel.whole_size(shard_rows) - gradient.shape[0]
+        return lookup, parallel.own_part_of_total(jnp.pad(gradient, ((0, missing), (0, 0))))
+    if in_batch:
+        lookup = lookup | {name: parallel.gather(lookup[name]) for name in ("ids", "weight") if name in lookup}
+        gradient = parallel.gather(gradient)
+    else:
+        gradient = parallel.total(gradient)
+    if shard_rows is not None:
+        lookup = lookup | {"ids": parallel.own_rows(lookup["ids"], shard_rows)}
+    return lookup, gradient
 
 
 def separate_gradients(lookups: list[tuple[dict[str, Array], Array]]) -> list[RowGradient]:
@@ -234,7 +236,8 @@ def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int
     whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
         if "whole" in lookup:
-            whole = whole.at[: gradient.shape[0]].add(gradient)
+            # Not .at[:n].add, on whose scatter the compiler of jax 0.11.2 crashes under shard_map.
+            whole = whole + jnp.pad(gradient, ((0, num_rows - gradient.shape[0]), (0, 0)))
         else:
             whole = add_rows(whole, lookup, gradient)
     return RowGradient(None, whole, None)

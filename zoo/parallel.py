@@ -145,6 +145,11 @@ def total(part: Any) -> Any:
     return jax.lax.psum(part, AXIS) if per_device() else part
 
 
+def own_part_of_total(whole: Array) -> Array:
+    """This device's part of the rows [rows / devices, ...] of a sum over devices."""
+    return jax.lax.psum_scatter(whole, AXIS, tiled=True)
+
+
 def mean(part: Any) -> Any:
     """A tree averaged over devices, such as the statistics of a batch; counts, being whole numbers, are left alone."""
     if not per_device():
@@ -164,7 +169,7 @@ def rows_of_shards(shard: Array, ids: Array, read: Callable[[Array, Array], Arra
     traffic is that of the ids of the whole batch and their rows.
     """
     whole = gather(ids)
-    return jax.lax.psum_scatter(read(shard, own_rows(whole, shard.shape[0])), AXIS, tiled=True)
+    return own_part_of_total(read(shard, own_rows(whole, shard.shape[0])))
 
 
 def own_rows(ids: Array, shard_rows: int) -> Array:

@@ -16,6 +16,10 @@ from zoo.errors import InputError
 from zoo.types import Objective, Spec
 
 
+# Settings as `override` names them -> how `zoo tune` draws their values (zoo.search).
+Search = Mapping[str, Callable[[np.random.Generator], Any]]
+
+
 @dataclass(frozen=True)
 class Examples:
     """A split turned into columns: what the step reads, what evaluation asks, and the constants of both."""
@@ -58,6 +62,7 @@ class Recipe:
     )
     repeats: Callable[[Interactions], tuple[Interactions, int]] | None = None  # what happens to repeated pairs
     solve: Callable[[Split], Any] | None = None
+    search: Search | None = None  # what zoo tune varies; None: zoo.search.around its own settings
     for_data: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
     )  # overrides by data set, tuned on validation
@@ -98,8 +103,16 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
     part, keyword = parts[matches[0]]
     current = getattr(recipe, part)
     value = _as_type_of(function_of(current)[1][keyword], value, name)
-    changed: dict[str, Any] = {part: partial(current, **{keyword: value})}
+    changed: dict[str, Any] = {part: _with(current, keyword, value)}
     return replace(recipe, **changed)
+
+
+def _with(function: Any, keyword: str, value: Any) -> partial:
+    """The function with one more argument fixed. A partial of a partial stays nested once jax has put an attribute on
+    the inner one, so it is built from the function itself."""
+    if not isinstance(function, partial):
+        return partial(function, **{keyword: value})
+    return partial(function.func, *function.args, **(function.keywords | {keyword: value}))
 
 
 def function_of(part: Any) -> tuple[Any, dict[str, Any]]:

@@ -105,13 +105,15 @@ def fit(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     layout: parallel.Layout | None = None,
     wrap: parallel.Wrap = parallel.jit,
+    stop_after_epochs: int | None = None,
 ) -> tuple[dict, Prepared, TrainState]:
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
     metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
     unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
-    may go on on others.
+    may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
+    then has best and history of `training` alone and is not written, and `resume` goes on.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -131,9 +133,14 @@ def fit(
         state, best, progress = restored
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
+        last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)
         state, best, progress = _train(
-            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds
+            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last
         )
+        if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
+            _save(manager, state, best, progress, shapes)
+            training = {name: progress[name] for name in ("best", "history")}
+            return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
     final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:
         return workdir.read_json(folder / "record.json", "record"), prepared, final
@@ -179,7 +186,7 @@ def new_progress() -> dict[str, Any]:
     }
 
 
-def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds):
+def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last_epoch):
     recipe, examples, layout = job.recipe, prepared.examples, devices.layout
     columns = parallel.on_every_device(dict(examples.train), layout)
     constants = parallel.on_every_device(dict(examples.constants), layout)
@@ -194,7 +201,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
-        while progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
+        while progress["epoch"] < last_epoch and progress["stale"] < recipe.patience:
             order = next(orders)
             for start, stop in bounds[progress["chunk"] :]:
                 chunk = parallel.on_every_device(order[start:stop], layout)
@@ -227,7 +234,7 @@ def _advance(progress: dict, metrics: Mapping[str, np.ndarray], steps: int, seco
         raise InputError("a step touched more rows of a table than its distinct_rows allows: raise it, or leave it out")
     loss_sum = float(metrics["loss_sum"].sum(dtype=np.float64))
     if not np.isfinite(loss_sum):
-        raise InputError(
+        raise FloatingPointError(
             f"training diverged in epoch {progress['epoch'] + 1}: the loss is {loss_sum}; lower the learning rate,"
             f" now {recipe.learning_rate}"
         )
@@ -239,6 +246,8 @@ def _advance(progress: dict, metrics: Mapping[str, np.ndarray], steps: int, seco
 
 
 def _keep_best(metric: str, entry: Mapping[str, float], state: TrainState, best: TrainState | None, progress: dict):
+    if metric not in entry:
+        raise InputError(f"metric is {metric!r}: this recipe evaluates {', '.join(list(entry)[2:])}")
     value, record = entry[metric], progress["best"]
     better = record is None or (value < record["value"] if metric in LOWER_IS_BETTER else value > record["value"])
     progress["stale"] = 0 if better else progress["stale"] + 1

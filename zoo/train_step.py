@@ -125,11 +125,12 @@ def core_step(
     lookups = embedding.lookups_by_table(changed.pop("lookups", {}), perturbed)
     dense, loss_sum = parallel.total((dense, loss_sum))
     sharded = frozenset()
-    if parallel.spread():
-        lookups = _of_whole_batch(model, objective, batch, constants, lookups)
     if parallel.per_device():
         rows = {name: table.shape[0] for name, table in embedding.from_collection(shapes.get("tables", {})).items()}
         sharded = frozenset(name for name, table in state.tables.items() if table.shape[0] < rows[name])
+    if parallel.spread():
+        held = {name: state.tables[name].shape[0] for name in sharded}
+        lookups = _of_whole_batch(model, objective, batch, constants, lookups, held)
     tables, row_state, dense, overflow = _update_tables(optimizer, state, lookups, dense, num_examples, sharded)
     updates, opt_state = optimizer.dense.update(dense, state.opt_state, state.params)
     new_state = state.replace(
@@ -172,20 +173,21 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
     return batch
 
 
-def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict) -> dict:
-    """The lookups of all devices. One that grows with the batch differs from device to device; another is shared."""
+def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict, held: dict) -> dict:
+    """The lookups of all devices. One that grows with the batch differs from device to device; another is shared.
+    `held`: how many rows a device holds of each divided table."""
     doubled: Any = {
         name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()
     }
     larger = _shapes_of(model, objective, doubled, constants)
     grown = embedding.lookups_by_table(larger.get("lookups", {}), larger.get("perturbations", {}))
 
-    def whole(pair, larger_pair):
+    def whole(pair, larger_pair, shard_rows):
         (lookup, gradient), (_, larger_gradient) = pair, larger_pair
-        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape)
+        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape, shard_rows)
 
     return {
-        table: [whole(*pairs_of_both) for pairs_of_both in zip(pairs, grown[table], strict=True)]
+        table: [whole(*both, held.get(table)) for both in zip(pairs, grown[table], strict=True)]
         for table, pairs in lookups.items()
     }
 
@@ -194,13 +196,11 @@ def _update_tables(
     optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array, sharded: frozenset[str]
 ):
     """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left
-    in. Of a sharded table only this device's rows are updated."""
+    in."""
     separate = all(transform.linear for transform in optimizer.transforms)
     rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
     for table, found in lookups.items():
         num_rows = state.tables[table].shape[0]
-        if table in sharded:
-            found = [embedding.of_own_rows(lookup, gradient, num_rows) for lookup, gradient in found]
         plain = all(set(lookup) <= {"ids", "rows", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from zoo.errors import InputError
 
@@ -83,20 +84,38 @@ def from_raw(
 def rows_of(raw: Any, ids: np.ndarray, kind: str) -> np.ndarray:
     """The row numbers of raw ids, int32; an id that the data does not have is an InputError that names it.
 
-    `kind` is "user" or "item", for the message. Text that spells an integer is read as one where the ids are integers.
+    `kind` is "user" or "item", for the message.
+    """
+    rows = find_rows(raw, ids)
+    if (rows < 0).any():
+        raise InputError(unknown(np.atleast_1d(np.asarray(raw))[rows < 0][0], ids, kind))
+    return rows
+
+
+def find_rows(raw: Any, ids: np.ndarray) -> np.ndarray:
+    """The row numbers of raw ids, int32 [n], -1 for an id that the data does not have.
+
+    Text that spells an integer is read as one where the ids are integers.
     """
     raw = np.atleast_1d(np.asarray(raw))
-    try:
-        wanted = raw.astype(ids.dtype if ids.dtype.kind in "iu" else str)
-    except ValueError:
-        raise InputError(
-            f"unknown {kind} {raw[0]!s}: the {kind} ids of this data are integers, such as {ids[0]}"
-        ) from None
+    readable = np.ones(len(raw), bool)
+    if ids.dtype.kind not in "iu":
+        wanted = raw.astype(str)
+    elif raw.dtype.kind in "iuf":
+        wanted = raw.astype(ids.dtype)
+    else:
+        numbers = pl.Series(raw.astype(str).tolist(), dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
+        readable, wanted = numbers.is_not_null().to_numpy(), numbers.fill_null(0).to_numpy()
     position = np.searchsorted(ids, wanted)
-    found = ids[np.minimum(position, len(ids) - 1)] == wanted
-    if not found.all():
-        raise InputError(f"unknown {kind} {raw[~found][0]!s}: not among the {len(ids):,} {kind}s of the training data")
-    return position.astype(np.int32)
+    found = readable & (ids[np.minimum(position, len(ids) - 1)] == wanted)
+    return np.where(found, position, -1).astype(np.int32)
+
+
+def unknown(raw: Any, ids: np.ndarray, kind: str) -> str:
+    """For messages: that the data does not have an id, and what its ids are like."""
+    known = f"the {len(ids):,} {kind}s of the training data"
+    like = f"{'integers' if ids.dtype.kind in 'iu' else 'text'} such as {ids[0]}"
+    return f"unknown {kind} {str(raw) or '(blank)'}: not among {known}, whose ids are {like}"
 
 
 def appended(known: Interactions, new: Interactions) -> Interactions:

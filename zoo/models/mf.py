@@ -72,6 +72,13 @@ class RatingMF(nn.Module):
         dot = jnp.sum(user * item, -1) - user_bias * item_bias
         return self.spec.rating_mean + user_bias + item_bias + dot
 
+    def prepare(self, batch: Batch | None = None, *, train: bool = False) -> tuple:
+        return ()
+
+    def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
+        """The factors q_i, by which items are alike."""
+        return (self.item.all() if ids is None else self.item(ids))[..., :-1]
+
 
 def cost(recipe: Recipe, model: MF | RatingMF) -> Cost:
     """Three passes over each row looked up (read, and read and written by the update) and over each score of a softmax.
