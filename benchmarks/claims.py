@@ -30,10 +30,12 @@ class Claim:
     split: str | None = None  # None: the data set's own
     published: tuple[Published, ...] = ()
     bars: tuple[Bar, ...] = ()
+    in_tests: bool = True  # False: minutes, so that only `python -m benchmarks quality` runs it
 
 
 _BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
 _SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-validation"
+_ULTRAGCN = "github.com/xue-pai/UltraGCN, benchmarks/UltraGCN_ml-1m_x0.md, best epoch"
 _RANKED = ("recall@20", "ndcg@20")
 
 
@@ -83,5 +85,39 @@ CLAIMS = (
         bars=(Bar("rmse", "<=", 0.925),),
     ),
     *(_simulated(seed) for seed in (100, 101, 102)),
+    Claim(
+        name="lightgcn-gowalla",
+        model="lightgcn/ranking",
+        data="gowalla",
+        metrics=_RANKED,
+        published=(_gowalla("LightGCN", 0.1830, 0.1554, "He et al. 2020, LightGCN, table 3"),),
+        bars=(Bar("recall@20", ">=", 0.180), Bar("ndcg@20", ">=", 0.151)),
+        in_tests=False,
+    ),
+    Claim(
+        name="ngcf-gowalla",
+        model="ngcf/ranking",
+        data="gowalla",
+        metrics=_RANKED,
+        published=(_gowalla("NGCF", 0.1570, 0.1327, "He et al. 2020, LightGCN, table 3"),),
+        bars=(Bar("recall@20", ">=", 0.155), Bar("ndcg@20", ">=", 0.131)),
+        in_tests=False,
+    ),
+    Claim(
+        name="lightgcn-movielens-1m-graph",
+        model="lightgcn/ranking",
+        data="movielens-1m-graph",
+        metrics=_RANKED,
+        published=(Published("UltraGCN", {"recall@20": 0.2787, "ndcg@20": 0.2642}, _ULTRAGCN),),
+        bars=(Bar("recall@20", ">=", 0.255), Bar("recall@20", ">=", 1.5, "popularity")),
+    ),
+    Claim(
+        name="mf-movielens-1m-graph",
+        model="mf/ranking",
+        data="movielens-1m-graph",
+        metrics=_RANKED,
+        in_tests=False,
+    ),
+    Claim(name="popularity-movielens-1m-graph", model="popularity/ranking", data="movielens-1m-graph", metrics=_RANKED),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )

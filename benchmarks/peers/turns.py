@@ -15,7 +15,7 @@ from benchmarks.peers import judge
 from zoo import names, workdir
 
 
-ENVIRONMENT = isolated.ROOT / ".venv-peers"
+ENVIRONMENT = isolated.ROOT / ".venv-peers"  # the peers' environment; a comparison may name one beside it
 HERE = Path(__file__).resolve().parent
 
 Result = Mapping[str, Any]
@@ -73,6 +73,11 @@ class Comparison:
     peer: str  # the package
     adapter: str  # a file beside this one
     run: Callable[[Bench], tuple[list[Figure], list[tuple[Result, Result]], dict[str, Any]]]
+    environment: str = ""  # what follows the name of ENVIRONMENT
+
+    @property
+    def folder(self) -> Path:
+        return ENVIRONMENT.with_name(ENVIRONMENT.name + self.environment)
 
 
 def rows_file(bench: Bench, data: str, split_name: str, model: str) -> Path:

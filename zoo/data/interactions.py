@@ -130,6 +130,23 @@ def unknown(raw: Any, ids: np.ndarray, kind: str) -> str:
     return f"unknown {kind} {str(raw) or '(blank)'}: not among {known}, whose ids are {like}"
 
 
+def appended(known: Interactions, new: Interactions) -> Interactions:
+    """The pairs of `known`, then those of `new` by the row numbers of `known`; ratings, times and parts are left out.
+
+    InputError for a raw id of `new` that `known` does not have.
+    """
+    user = rows_of(new.user_ids, known.user_ids, "user")[new.user]
+    item = rows_of(new.item_ids, known.item_ids, "item")[new.item]
+    return replace(
+        known,
+        user=np.concatenate([known.user, user]),
+        item=np.concatenate([known.item, item]),
+        rating=None,
+        timestamp=None,
+        part=None,
+    )
+
+
 def merge_repeats(interactions: Interactions, keep_last: bool = False) -> tuple[Interactions, int]:
     """One row for each (user, item) pair, and how many rows went.
 
