@@ -1,4 +1,4 @@
-"""python -m benchmarks SUITE, from the root: limits | throughput | rows | streaming | quality | peers | graph | report.
+"""python -m benchmarks SUITE, from the repository's root; --help lists the suites.
 
 Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
 or a broken record.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput
+from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput, tuning
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
@@ -79,6 +79,12 @@ def parser() -> Parser:
     added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")
     added.add_argument("--only", nargs="+", metavar="NAME", help="claims to run (default all)")
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite("tune", tuning.run, "what a search of settings finds, beside the committed recipe")
+    added.add_argument("--models", nargs="+", default=["mf/ranking", "mf/rating"], metavar="MODEL/RECIPE")
+    added.add_argument("--data", default="movielens-100k", metavar="DATA")
+    added.add_argument("--trials", type=_positive, default=20, metavar="N")
+    added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite("peers", peers.run, "speed and quality beside other packages, each in its own environment")
     added.add_argument("--quick", **quick)

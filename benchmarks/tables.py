@@ -206,6 +206,24 @@ def streaming(records: Sequence[Record]) -> Table:
     return Table(header, lines, _note([record], text))
 
 
+def tune(records: Sequence[Record]) -> Table:
+    """A line a search: the best of its trials and the committed recipe, on the same validation rows."""
+    chosen = newest(records, lambda record: (record["model"], record["recipe"], record["data"]))
+    lines = tuple(
+        (
+            f"{record['model']}/{record['recipe']}",
+            record["data"],
+            f"{record['trials']}",
+            f"{record['metric']} {record['found']:.4f}",
+            f"{record['of_recipe']:.4f}",
+            f"{100 * record['share']:.1f} %",
+        )
+        for record in chosen
+    )
+    header = ("model/recipe", "data", "trials", "best found", "recipe", "share")
+    return Table(header, lines, _note(records, "On validation rows; the test part is not looked at."))
+
+
 def graph(records: Sequence[Record]) -> Table:
     """The propagation by size, how far its time an entry grows out of cache, a step's temporaries, quality by depth."""
     chosen = newest(
