@@ -10,19 +10,28 @@ import pytest
 
 import zoo
 from zoo import checkpoint, evaluate, names, objectives, optimizers, run, train_step
-from zoo.data.interactions import from_raw
+from zoo.data.interactions import Interactions, from_raw
+from zoo.errors import InputError
 from zoo.types import PADDING, Spec
 
 
 WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
 MODELS = names.models()
+FIELDS = "planted:num_rows=3000"
 TRAINED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].solve is None]
+
+
+RANKED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].recommend is not None]
+
+
+def data_of(model):
+    return WORLD if names.recipe(f"{model}/smoke")[2].reads is Interactions else FIELDS
 
 
 @cache
 def made(model):
     """The smoke job of a model, prepared; its first state, a batch, and the device's constants."""
-    job = names.job(names.Request(f"{model}/smoke", WORLD))
+    job = names.job(names.Request(f"{model}/smoke", data_of(model)))
     prepared = run.prepare(job)
     columns = {name: jnp.asarray(column) for name, column in prepared.examples.train.items()}
     batch = train_step.take_rows(columns, jnp.arange(job.recipe.batch_size))
@@ -157,7 +166,19 @@ def test_learns_a_checkerboard(model, tmp_path):
     assert (worst_liked > best_other).mean() > 0.8
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [model for model in TRAINED if names.recipe(f"{model}/smoke")[2].metric == "auc"])
+def test_learns_planted_clicks(model, tmp_path):
+    """Better than chance; with pairs of fields in the model, also than any model without them."""
+    result = zoo.train(f"{model}/smoke", workdir=tmp_path / "run")
+    assert 0.6 < result.metrics["auc"] < result.record["baselines"]["oracle"]["auc"] + 0.005
+    assert model == "lr" or result.metrics["auc"] > 0.68  # logistic regression: 0.64
+    again = zoo.load(tmp_path / "run")
+    assert again.evaluate() == result.metrics
+    with pytest.raises(InputError, match="ranks no items"):
+        again.recommend([1])
+
+
+@pytest.mark.parametrize("model", RANKED)
 def test_recommends_what_a_user_does_not_have(model, tmp_path):
     result = zoo.train(
         f"{model}/smoke", data=WORLD, workdir=tmp_path / "run", **({} if model not in TRAINED else {"epochs": 1})

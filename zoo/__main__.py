@@ -108,7 +108,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--validate", action="store_true", help="hold out rows of train, stop early, keep the best, leave test alone"
     )
-    for column in ("user", "item", "rating", "timestamp"):
+    for column in ("user", "item", "rating", "timestamp", "label"):
         command.add_argument(f"--{column}-column", metavar="NAME", help=f"the {column} column of your file")
     command.add_argument("--separator", metavar="CHAR", help="what separates the columns of your file")
 
@@ -209,7 +209,7 @@ def _request(options: argparse.Namespace) -> Any:
         if not equals:
             raise InputError(f"--set {entry}: write FIELD=VALUE, such as objective.l2=0.1")
         settings[name] = value
-    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp")}
+    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp", "label")}
     reader: dict[str, Any] = {
         "columns": {name: column for name, column in columns.items() if column},
         "separator": options.separator,

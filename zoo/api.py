@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zoo import checkpoint, evaluate, names, parallel, workdir
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
@@ -38,11 +39,16 @@ class Run:
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
-        interactions = self.job.interactions
+        recipe, interactions = self.job.recipe, self.job.interactions
+        if recipe.recommend is None or not isinstance(interactions, Interactions):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and ranks no items:"
+                " take a ranking or rating recipe to recommend"
+            )
         rows = rows_of(users, interactions.user_ids, "user")
         seen = evaluate.lists_by_user(interactions)
         prepared = self.prepared
-        ids, scores = self.job.recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
+        ids, scores = recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
         return interactions.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
@@ -56,7 +62,7 @@ class Run:
 def train(
     model: str,
     *,
-    data: str | Interactions | None = None,
+    data: str | Interactions | FieldTable | None = None,
     split: str | None = None,
     optimizer: str | None = None,
     seed: int = 0,
@@ -72,15 +78,15 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, or Interactions; `settings` any setting of the
-    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. `devices` are so many of JAX's,
-    over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of
-    the rows.
+    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a FieldTable; `settings` any
+    setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. `devices` are so
+    many of JAX's, over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each
+    holds its part of the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
-    name, interactions = (None, data) if isinstance(data, Interactions) else (data, None)
+    name, interactions = (None, data) if isinstance(data, (Interactions, FieldTable)) else (data, None)
     request = names.Request(model, name, split, optimizer, seed, validate, settings)
     return run_request(
         request,
@@ -97,7 +103,7 @@ def train(
 
 def run_request(
     request: names.Request,
-    interactions: Interactions | None = None,
+    interactions: Interactions | FieldTable | None = None,
     folder: str | Path | None = None,
     *,
     resume: bool = False,
@@ -122,7 +128,7 @@ def load(folder: str | Path) -> Run:
     """The run in a folder, as it stands at its last checkpoint: the data is not needed again."""
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
-    interactions = workdir.load_interactions(folder / "interactions.npz")
+    interactions = workdir.load_data(folder / "data.npz")
     asked: dict[str, Any] = held["request"] | {"data": held["data"]}
     if held["split"] != "recipe":
         asked["split"] = held["split"]  # the data set's own, should the user have named none

@@ -24,6 +24,7 @@ class Examples:
     train: Mapping[str, np.ndarray]  # columns with leading axis [num_examples]
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
 
     @property
     def num_train(self) -> int:
@@ -41,10 +42,11 @@ class Recipe:
     examples: Callable[[Split], Examples]
     evaluate: Callable[..., dict[str, float]]  # (model, state, examples, split) -> metrics
     baselines: Callable[[Split], dict[str, dict[str, float]]]
-    recommend: Callable[..., Any]  # (model, state, examples, user rows, seen, k) -> item rows, scores
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     expected: str = ""  # result and time to expect, with where the record lies
     data: str = "simulated"
+    reads: type = Interactions  # the kind of data: Interactions or FieldTable
+    recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     objective: Objective | None = None
     optimizer: Callable[..., Any] | None = None  # learning_rate -> Optimizer
     learning_rate: float = 1e-3
@@ -65,7 +67,7 @@ class Recipe:
 
 
 # The fields whose own settings can be overridden by name.
-PARTS = ("model", "objective", "optimizer", "split", "validation")
+PARTS = ("model", "examples", "objective", "optimizer", "split", "validation")
 LOWER_IS_BETTER = ("rmse", "mae", "log_loss", "nats", "perplexity", "weighted_user_loss")
 
 

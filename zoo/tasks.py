@@ -10,7 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from zoo import evaluate, metrics
+from zoo import evaluate, metrics, objectives
+from zoo.data import fields, splits
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, merge_repeats
 from zoo.data.splits import Split
 from zoo.evaluate import Lists
@@ -44,6 +46,21 @@ def rating(**settings: Any) -> Recipe:
     return Recipe(**(common | settings))
 
 
+def clicks(**settings: Any) -> Recipe:
+    """Predict whether a row of a field table is a click; judged by AUC and log loss on all held-out rows."""
+    common: dict[str, Any] = {
+        "reads": FieldTable,
+        "data": "planted",
+        "examples": click_examples,
+        "objective": objectives.logistic,
+        "evaluate": evaluate.clicks,
+        "baselines": click_baselines,
+        "validation": splits.random,
+        "metric": "auc",
+    }
+    return Recipe(**(common | settings))
+
+
 def ranking_examples(split: Split) -> Examples:
     """An example is a (user, item) pair of the training part; a query is a user."""
     train = split.train
@@ -69,6 +86,38 @@ def rating_examples(split: Split) -> Examples:
         train={"user": train.user, "item": train.item, "label": train.ratings},
         test={"user": test.user, "item": test.item},
     )
+
+
+def click_examples(
+    split: Split, *, min_count: int = 1, num_buckets: int = 32, edges: fields.Edges = fields.quantile_edges
+) -> Examples:
+    """An example is a row of fields with its label. The encoding is fitted on the training part alone.
+
+    It is not saved: a run keeps its table, and the same table and split give the same encoding again.
+    """
+    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
+    test = encoding.encode(split.test)
+    return Examples(
+        spec=Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)),
+        train={"fields": encoding.encode(split.train), "label": split.train.label},
+        test={"fields": test},
+        counted={"field_rows": sum(encoding.field_sizes), "unknown_values": fields.unknown(test, encoding)},
+    )
+
+
+def click_baselines(split: Split) -> dict[str, dict[str, float]]:
+    """The click rate of the training part as everyone's probability, and for a generated table the true ones."""
+    test = split.test
+    found = {"click_rate": evaluate.click_metrics(np.full(len(test), _log_odds(split.train)), test)}
+    if test.truth is not None:
+        found["oracle"] = evaluate.click_metrics(np.log(test.truth) - np.log1p(-test.truth), test)
+    return found
+
+
+def _log_odds(table: FieldTable) -> float:
+    """Log odds of a click, finite for a table of one class."""
+    rate = np.clip(table.label.mean(dtype=np.float64), 1e-6, 1 - 1e-6)
+    return float(np.log(rate) - np.log1p(-rate))
 
 
 def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:

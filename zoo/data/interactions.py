@@ -1,7 +1,8 @@
 """Interactions: the columns that every recommender starts from, ids already turned into row numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ class Interactions:
     Row numbers index `user_ids` and `item_ids`, which hold the raw ids in ascending order. A part of a data set (the
     rows of a split) keeps the ids of the whole, so that row numbers mean the same everywhere.
     """
+
+    unit: ClassVar[str] = "interactions"  # what an entry is called
 
     user: np.ndarray  # int32 [n], row numbers into user_ids
     item: np.ndarray  # int32 [n], row numbers into item_ids
@@ -37,6 +40,16 @@ class Interactions:
         return len(self.item_ids)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        return {"users": self.num_users, "items": self.num_items}
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns that the interactions have, by name, for a file. The truth of a simulated world stays behind."""
+        names = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
     def ratings(self) -> np.ndarray:
         """The rating column; InputError where the data has none."""
         if self.rating is None:
@@ -52,6 +65,12 @@ class Interactions:
             for name in ("user", "item", "rating", "timestamp", "part")
         }
         return replace(self, **columns)
+
+
+def from_columns(columns: Mapping[str, np.ndarray]) -> Interactions:
+    """The interactions that `Interactions.columns` describes."""
+    absent: dict[str, Any] = dict.fromkeys(("rating", "timestamp"))
+    return Interactions(**(absent | dict(columns)))
 
 
 def from_raw(

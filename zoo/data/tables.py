@@ -44,7 +44,7 @@ def table_with_header(path: Path, text: str, columns: Mapping[str, str], separat
 
     `columns` maps roles to names in the header; a role that it leaves out is the column with a usual name for it.
     """
-    separator = separator or _guess_separator(path, text.split("\n", 1)[0])
+    separator = separator or guess_separator(path, text.split("\n", 1)[0])
     text, separator = _with_one_byte_separator(text, separator)
     try:
         header = csv.reader([text.split("\n", 1)[0]], delimiter=separator, strict=True)
@@ -54,14 +54,14 @@ def table_with_header(path: Path, text: str, columns: Mapping[str, str], separat
     if not any(names):
         raise InputError(f"{path}, line 1 is blank: it should be a header such as {','.join(ROLES)}")
     roles = _find_columns(path, names, columns)
-    return Table(path, names, roles, *_read_fields(path, text, names, separator, skip=1))
+    return Table(path, names, roles, *read_fields(path, text, names, separator, skip=1))
 
 
 def table_without_header(path: Path, text: str, separator: str) -> Table:
     """A table of user, item, rating and timestamp that starts with its first row."""
     text, separator = _with_one_byte_separator(text, separator)
     roles = {role: i for i, role in enumerate(ROLES)}
-    return Table(path, ROLES, roles, *_read_fields(path, text, ROLES, separator, skip=0))
+    return Table(path, ROLES, roles, *read_fields(path, text, ROLES, separator, skip=0))
 
 
 def raw_columns(table: Table) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ def _columns_like(names: Sequence[str], role: str) -> list[int]:
     return _columns_named(plain, role) or [i for i, name in enumerate(plain) if name in ALIASES[role]]
 
 
-def _guess_separator(path: Path, first_line: str) -> str:
+def guess_separator(path: Path, first_line: str) -> str:
     by_extension = {".csv": ",", ".tsv": "\t"}.get(Path(path.name.removesuffix(".gz")).suffix)
     if by_extension and by_extension in first_line:
         return by_extension
@@ -133,7 +133,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_fields(
+def read_fields(
     path: Path, text: str, names: Sequence[str], separator: str, skip: int
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """All rows after the first `skip` lines, and the line that each starts on."""
@@ -188,8 +188,8 @@ def _read_fields_slowly(
 
 
 def _ids(table: Table, role: str) -> np.ndarray:
-    text = _stripped(table, role)
-    _refuse(table, role, text == "", f"the {role} id is blank; fill it in or remove the line")
+    text = stripped(table, role)
+    refuse(table, role, text == "", f"the {role} id is blank; fill it in or remove the line")
     numbers = text.cast(pl.Int64, strict=False)
     # Integers only where they print as they are spelled: 007 and 7 may be two products.
     if numbers.null_count() == 0 and (numbers.cast(pl.String) == text).all():
@@ -198,27 +198,27 @@ def _ids(table: Table, role: str) -> np.ndarray:
 
 
 def _ratings(table: Table, role: str) -> np.ndarray:
-    numbers = _stripped(table, role).cast(pl.Float32, strict=False)
+    numbers = stripped(table, role).cast(pl.Float32, strict=False)
     remedy = "not a finite number; mend or remove the line, or choose another column with --rating-column NAME"
-    _refuse(table, role, ~numbers.is_finite().fill_null(False), remedy)
+    refuse(table, role, ~numbers.is_finite().fill_null(False), remedy)
     return numbers.to_numpy()
 
 
 def _timestamps(table: Table, role: str) -> np.ndarray:
-    numbers = _stripped(table, role).cast(pl.Int64, strict=False)
+    numbers = stripped(table, role).cast(pl.Int64, strict=False)
     remedy = (
         "not an integer; write times as integers, such as seconds since 1970, "
         "or choose another column with --timestamp-column NAME"
     )
-    _refuse(table, role, numbers.is_null(), remedy)
+    refuse(table, role, numbers.is_null(), remedy)
     return numbers.to_numpy()
 
 
-def _stripped(table: Table, role: str) -> pl.Series:
+def stripped(table: Table, role: str) -> pl.Series:
     return table.fields[str(table.roles[role])].str.strip_chars()
 
 
-def _refuse(table: Table, role: str, bad: pl.Series, problem: str) -> None:
+def refuse(table: Table, role: str, bad: pl.Series, problem: str) -> None:
     """InputError for the first row that `bad` marks, if it marks any."""
     if not bad.any():
         return

@@ -1,0 +1,185 @@
+"""Readers: files of fields -> FieldTable. Every reader takes `.gz` files as they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from zoo.data import fields
+from zoo.data.fields import FieldTable
+from zoo.data.files import need_file, read_text
+from zoo.data.tables import Table, guess_separator, read_fields, refuse, stripped
+from zoo.errors import InputError
+
+
+# Labels as files spell them.
+LABELS = {"0": 0.0, "1": 1.0, "-1": 0.0, "+1": 1.0, "0.0": 0.0, "1.0": 1.0, "-1.0": 0.0}
+SPARSE_SUFFIXES = (".libsvm", ".libfm", ".libffm", ".svm", ".ffm")
+ADULT_COLUMNS = (
+    "age workclass fnlwgt education education_num marital_status occupation relationship race sex capital_gain"
+    " capital_loss hours_per_week native_country income"
+).split()
+ADULT_NUMERIC = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week")
+FRAPPE_FIELDS = "user item daytime weekday isweekend homework cost weather country city".split()
+CRITEO_NUMERIC = tuple(f"I{i}" for i in range(1, 14))
+CRITEO_COLUMNS = ("label", *CRITEO_NUMERIC, *(f"C{i}" for i in range(1, 27)))
+
+
+def read_path(path: str | Path, *, columns: Mapping[str, str] = {}, separator: str | None = None) -> FieldTable:
+    """The table in the user's own file: CSV or TSV with a header, or libsvm, libfm, libffm by the file's extension.
+
+    `columns` may map "label" to a name in the header; there a name that ends in ":float" is a column of numbers.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: a table of fields is read from one file")
+    if wrong := sorted(set(columns) - {"label"}):
+        raise InputError(f"a table of fields has a label and no {wrong[0]}: leave --{wrong[0]}-column out")
+    if Path(path.name.removesuffix(".gz")).suffix in SPARSE_SUFFIXES:
+        return read_sparse([path])
+    return read_delimited(path, label=columns.get("label", "label"), separator=separator)
+
+
+def read_sparse(paths: Sequence[Path], parts: Sequence[int] | None = None, names: Sequence[str] = ()) -> FieldTable:
+    """Files of lines `label index:1 index:1 ...` (libsvm, libfm) or `label field:index:1 ...` (libffm), one-hot.
+
+    A line names one index a field, in the same order on every line; labels are 0 or -1, and 1. `parts` are the parts of
+    the data set that the files are; `names` those of the fields (field_0, field_1, ... without).
+    """
+    read = [_sparse_rows(path) for path in paths]
+    widths = [indices.shape[1] for _, indices in read]
+    for path, width in zip(paths, widths):
+        if width != widths[0]:
+            raise InputError(f"{path} has {width} fields a line, but {paths[0]} has {widths[0]}")
+    indices = np.concatenate([indices for _, indices in read])
+    names = names or [f"field_{i}" for i in range(indices.shape[1])]
+    sizes = [len(label) for label, _ in read]
+    return fields.from_raw(
+        dict(zip(names, indices.T, strict=True)),
+        np.concatenate([label for label, _ in read]),
+        part=None if parts is None else np.repeat(np.array(parts, np.int8), sizes),
+    )
+
+
+def read_frappe(folder: Path) -> FieldTable:
+    """The split of NFM and BARS; the training negatives are drawn anew, as the file's name says."""
+    files = ("frappe.train.rebuilt.libfm", "frappe.validation.libfm", "frappe.test.libfm")
+    return read_sparse([need_file(folder, name) for name in files], (0, 1, 2), FRAPPE_FIELDS)
+
+
+def read_adult(folder: Path) -> FieldTable:
+    """The census of 1994 in its published split; label 1 is an income above 50,000 dollars a year."""
+    tables = []
+    for name, skip in (("adult.data", 0), ("adult.test", 1)):  # the test file opens with a comment
+        path = need_file(folder, name)
+        tables.append(_text_table(path, read_text(path), ADULT_COLUMNS, ",", skip))
+    incomes = {"<=50K": 0.0, "<=50K.": 0.0, ">50K": 1.0, ">50K.": 1.0}
+    return _from_tables(tables, (0, 2), "income", ADULT_NUMERIC, incomes)
+
+
+def read_criteo(paths: Sequence[Path], parts: Sequence[int] | None = None) -> FieldTable:
+    """Criteo's display advertising files: label, 13 integers, 26 hashed categories, tabs between, blanks allowed."""
+    tables = [_text_table(path, read_text(path), CRITEO_COLUMNS, "\t", 0) for path in paths]
+    return _from_tables(tables, parts, "label", CRITEO_NUMERIC)
+
+
+def read_criteo_sample(folder: Path) -> FieldTable:
+    files = ("train.tsv", "dev.tsv", "test.tsv")
+    return read_criteo([need_file(folder, name) for name in files], (0, 1, 2))
+
+
+def read_delimited(
+    path: Path, *, label: str = "label", numeric: Sequence[str] = (), separator: str | None = None
+) -> FieldTable:
+    """A file with a header, one example a line: the column `label`, columns of numbers, and categories for the rest.
+
+    A column is numeric if it is listed, or if its name ends in ":float", as RecBole writes it.
+    """
+    text = read_text(path)
+    first = text.split("\n", 1)[0]
+    separator = separator or guess_separator(path, first)
+    names = [name.strip() for name in first.split(separator)]
+    for wanted in (label, *numeric):
+        if wanted not in names:
+            flag = "; say which with --label-column NAME" if wanted == label else ""
+            raise InputError(f"{path} has no column {wanted!r}: its columns are {', '.join(names)}{flag}")
+    numeric = [name for name in names if name in numeric or (name.endswith(":float") and name != label)]
+    return _from_tables([_text_table(path, text, names, separator, 1)], None, label, numeric)
+
+
+def _text_table(path: Path, text: str, names: Sequence[str], separator: str, skip: int) -> Table:
+    frame, lines = read_fields(path, text.rstrip("\n"), names, separator, skip)
+    return Table(path, names, {name: i for i, name in enumerate(names)}, frame, lines)
+
+
+def _from_tables(
+    tables: Sequence[Table],
+    parts: Sequence[int] | None,
+    label: str,
+    numeric: Sequence[str],
+    labels: Mapping[str, float] = LABELS,
+) -> FieldTable:
+    def joined(name: str, read: Callable[[Table, str], np.ndarray]) -> np.ndarray:
+        return np.concatenate([read(table, name) for table in tables])
+
+    return fields.from_raw(
+        {name: joined(name, _categories) for name in tables[0].names if name != label and name not in numeric},
+        joined(label, partial(_labels, labels=labels)),
+        {name: joined(name, _numbers) for name in numeric},
+        part=None if parts is None else np.repeat(np.array(parts, np.int8), [len(table.lines) for table in tables]),
+    )
+
+
+def _labels(table: Table, name: str, labels: Mapping[str, float]) -> np.ndarray:
+    text = stripped(table, name)
+    numbers = text.replace_strict(labels, default=None, return_dtype=pl.Float32)
+    refuse(table, name, numbers.is_null(), f"not a label; the labels here are {', '.join(labels)}")
+    return numbers.to_numpy()
+
+
+def _categories(table: Table, name: str) -> np.ndarray:
+    """Text as it stands; a blank is a category like any other."""
+    return stripped(table, name).fill_null("").to_numpy().astype(str)
+
+
+def _numbers(table: Table, name: str) -> np.ndarray:
+    """Numbers, NaN where blank."""
+    text = stripped(table, name).fill_null("")
+    numbers = text.cast(pl.Float32, strict=False)
+    bad = (text != "") & ~numbers.is_finite().fill_null(False)
+    refuse(table, name, bad, "not a finite number; mend it, leave it blank, or read the column as categories")
+    return numbers.fill_null(float("nan")).to_numpy()
+
+
+def _sparse_rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Labels float32 [n] and indices int64 [n, fields] of one file."""
+    text = read_text(path).rstrip("\n")
+    lines = pl.Series(text.split("\n")).str.strip_chars()
+    entries = lines.str.split(" ")
+    count = entries.list.len()
+    if (count != count[0]).any():
+        line = int((count != count[0]).arg_true()[0])
+        raise InputError(
+            f"{path}, line {line + 1}: {count[line] - 1} fields, but line 1 has {count[0] - 1}; "
+            "every line names one index of each field: mend or remove the line"
+        )
+    if count[0] < 2:
+        raise InputError(f"{path}, line 1: {lines[0]!r} has no fields; a line is `label index:1 index:1 ...`")
+    flat = entries.explode().to_frame("entry").with_row_index("at")
+    is_label = flat["at"] % count[0] == 0
+    label_text = flat.filter(is_label)["entry"]
+    label = label_text.replace_strict(LABELS, default=None, return_dtype=pl.Float32)
+    if label.null_count():
+        line = int(label.is_null().arg_true()[0])
+        raise InputError(f"{path}, line {line + 1}: {label_text[line]!r}: not a label; write 0 or -1, and 1")
+    text_of = flat.filter(~is_label)["entry"]
+    index = text_of.str.extract(r"^(?:\d+:)?(\d+):1(?:\.0*)?$", 1).cast(pl.Int64, strict=False)
+    if index.null_count():
+        at = int(index.is_null().arg_true()[0])
+        raise InputError(
+            f"{path}, line {at // (count[0] - 1) + 1}: {text_of[at]!r}: write index:1 or field:index:1; "
+            "values other than 1 are read from columns of a CSV file"
+        )
+    return label.to_numpy(), index.to_numpy().reshape(len(lines), -1)
