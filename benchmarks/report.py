@@ -1,4 +1,4 @@
-"""python -m benchmarks report: the tables of README.md and docs/benchmarks.md, written from the records.
+"""python -m benchmarks report: tables of README.md and docs/benchmarks.md, and what zoo list shows, from the records.
 
 A table stands between `<!-- report:NAME -->` and `<!-- /report:NAME -->`; the names are those of TABLES.
 """
@@ -17,6 +17,7 @@ from zoo.errors import InputError
 
 
 RECORDS = ROOT / "benchmarks" / "records"
+EXPECTED = ROOT / "zoo" / "expected.json"
 FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     records, problems = read(options.records)
     for problem in problems:
         print(f"benchmarks: {problem}", file=sys.stderr)
-    changed = changes(FILES, sections(records))
+    changed = changes(FILES, sections(records)) | changed_expectations(records["quality"])
     if not options.check:
         for path, text in changed.items():
             path.write_text(text)
@@ -84,6 +85,12 @@ def changes(files: Sequence[Path], found: Mapping[str, str]) -> dict[Path, str]:
             if new != text:
                 changed[path] = new
     return changed
+
+
+def changed_expectations(quality: Sequence[Record], path: Path = EXPECTED) -> dict[Path, str]:
+    """The file of what zoo list says a recipe reaches, with its new text, if that differs."""
+    text = json.dumps(tables.expected(quality, claims.CLAIMS), indent=2) + "\n"
+    return {} if not quality or (path.exists() and path.read_text() == text) else {path: text}
 
 
 def rewritten(text: str, found: Mapping[str, str], path: Path) -> str:

@@ -85,6 +85,22 @@ def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
     return Table(("model/recipe", "data (split)", "reached", "to compare", "seconds to train"), tuple(lines), note)
 
 
+def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list[str]]:
+    """What each model/recipe reached on real data, a line a data set."""
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
+        if not runs or claim.data.startswith("simulated"):
+            continue
+        metrics = [f"{name} {statistics.mean(_metrics(record)[name] for record in runs):.4f}" for name in claim.metrics]
+        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
+        after = f" in {seconds:.0f} s" if seconds else ""
+        found.setdefault(f"{runs[0]['model']}/{runs[0]['recipe']}", []).append(
+            f"{claim.data}: {', '.join(metrics)}{after}"
+        )
+    return found
+
+
 def throughput(records: Sequence[Record]) -> Table:
     """A line a model and configuration, on columns that lie on the device and through the input pipeline."""
     keys = ("model", "rows", "zipf", "batch_size", "embedding_dim", "allocator")

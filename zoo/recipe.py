@@ -43,7 +43,6 @@ class Recipe:
     evaluate: Callable[..., dict[str, float]]  # (model, state, examples, split) -> metrics
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
-    expected: str = ""  # result and time to expect, with where the record lies
     data: str = "simulated"
     reads: type = Interactions  # the kind of data: Interactions or FieldTable
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores

@@ -152,6 +152,7 @@ def test_the_committed_pages_equal_their_records():
     records, problems = report.read(report.RECORDS)
     assert not problems
     assert not report.changes(report.FILES, report.sections(records))
+    assert not report.changed_expectations(records["quality"])
 
 
 @pytest.mark.parametrize(
