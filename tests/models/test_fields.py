@@ -9,7 +9,7 @@ import pytest
 
 from zoo import evaluate, names
 from zoo.layers import tower_weights
-from zoo.models import dcn, dcn_v2, deepfm, ffm, fm, lr, wide_deep
+from zoo.models import dcn, dcn_v2, deepfm, ffm, fm, fwfm, lr, nfm, wide_deep
 from zoo.types import Batch, Spec
 
 
@@ -19,6 +19,8 @@ OFFSETS = np.array([0, 5, 8, 12])
 MODELS = {
     "lr": lr.LR(SPEC),
     "fm": fm.FM(SPEC, 3, 0.5),
+    "fwfm": fwfm.FwFM(SPEC, 3, 0.5),
+    "nfm": nfm.NFM(SPEC, 3, (6, 5), init_scale=0.5),
     "ffm": ffm.FFM(SPEC, 3, 0.5),
     "deepfm": deepfm.DeepFM(SPEC, 3, (6, 5), init_scale=0.5),
     "wide_deep": wide_deep.WideDeep(SPEC, 3, (6, 5), init_scale=0.5),
@@ -69,6 +71,20 @@ def test_fm_is_the_double_loop(batch):
         v = vectors(held, rows)
         want.append(linear(held, rows) + sum(v[f] @ v[g] for f, g in combinations(range(4), 2)))
     np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_fwfm_and_nfm_are_loops_over_pairs(batch):
+    weighted, held = shaken("fwfm", batch)
+    pooled, held_nfm = shaken("nfm", batch)
+    for i, rows in enumerate(np.asarray(batch["fields"])):
+        v = vectors(held, rows)
+        pairs = zip(held["params"]["pair_weights"], combinations(range(4), 2))
+        want = linear(held, rows) + sum(weight * (v[f] @ v[g]) for weight, (f, g) in pairs)
+        np.testing.assert_allclose(weighted[i], want, atol=1e-5)
+        v = vectors(held_nfm, rows)
+        deep = tower(held_nfm, sum(v[f] * v[g] for f, g in combinations(range(4), 2)))
+        want = linear(held_nfm, rows) + deep @ held_nfm["params"]["top"]["kernel"][:, 0]
+        np.testing.assert_allclose(pooled[i], want, atol=1e-5)
 
 
 def test_ffm_is_the_loop_over_pairs(batch):

@@ -2,7 +2,7 @@
 
     logit = b + sum_f w_f + sum_{f<g} v_{f,g} . v_{g,f},    v_{f,g}: the vector of field f's value meant for field g
 
-Juan, Zhuang, Chin, Lin 2016, "Field-aware Factorization Machines for CTR Prediction" (RecSys), equation 3.
+Juan, Zhuang, Chin, Lin 2016, "Field-aware Factorization Machines for CTR Prediction" (RecSys).
 
 A row of the table holds the fields - 1 vectors of a value side by side, so one lookup fetches all of them, and the
 pairs are one product with its own transpose: no loop over pairs. A step needs [batch, fields, fields, dim] numbers a

@@ -2,7 +2,7 @@
 
     logit = b + sum_f w_f + sum_{f<g} v_f . v_g,    the pairs as ((sum_f v_f)^2 - sum_f v_f^2) / 2, summed over dim
 
-Rendle 2010, "Factorization Machines" (ICDM), equations 1 and 5. One table holds the vectors of all fields.
+Rendle 2010, "Factorization Machines" (ICDM), equation 1. One table holds the vectors of all fields.
 
 Differences from the paper: every field has exactly one value of weight 1 (numbers are cut into buckets); Adam on
 mini-batches, not SGD on one example at a time; b starts at the log odds of a click, w at 0, v near 0.
