@@ -287,4 +287,4 @@ def test_a_table_of_the_user(capsys, tmp_path):
     arguments = ["train", "fm/smoke", "--data", str(path), "--label-column", "clicked"]
     assert main([*arguments, "--set", "min_count=2", "--workdir", str(tmp_path / "run"), "--quiet"]) == 0
     sizes = json.loads((tmp_path / "run" / "record.json").read_text())["sizes"]
-    assert sizes["fields"] == 2 and sizes["unknown_values"] > 0 and sizes["field_rows"] == 3 + 3
+    assert sizes["fields"] == 2 and sizes["unknown_values"] > 0 and sizes["field_rows"] == 3 + 4

@@ -77,9 +77,17 @@ RECIPES = {
         learning_rate=1e-3,
         batch_size=1024,
         epochs=10,
+        for_data={
+            "frappe": {
+                "optimizer": partial(optimizers.dense_adam, l2=0.01),
+                "batch_size": 4096,
+                "epochs": 20,
+                "dropout": 0.4,
+            }
+        },
     ),
     "smoke": tasks.clicks(
-        model=partial(DCNv2, embedding_dim=4, num_cross=2, hidden_dims=(16, 8), init_scale=0.1),
+        model=partial(DCNv2, embedding_dim=4, num_cross=2, hidden_dims=(16, 8), init_scale=0.3),
         optimizer=optimizers.adagrad,
         learning_rate=0.05,
         batch_size=256,

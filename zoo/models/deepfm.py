@@ -58,6 +58,7 @@ RECIPES = {
         learning_rate=1e-3,
         batch_size=1024,
         epochs=10,
+        for_data={"frappe": {"optimizer": partial(optimizers.dense_adam, l2=0.01), "batch_size": 4096, "epochs": 20}},
     ),
     "smoke": tasks.clicks(
         model=partial(DeepFM, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

@@ -73,6 +73,7 @@ RECIPES = {
         learning_rate=5e-3,
         batch_size=1024,
         epochs=10,
+        for_data={"frappe": {"embedding_dim": 10, "learning_rate": 2e-3, "batch_size": 4096, "epochs": 30}},
     ),
     "smoke": tasks.clicks(
         model=partial(FFM, embedding_dim=3, init_scale=0.1),

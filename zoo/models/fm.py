@@ -50,6 +50,7 @@ RECIPES = {
         learning_rate=5e-3,
         batch_size=1024,
         epochs=10,
+        for_data={"frappe": {"learning_rate": 3e-3, "batch_size": 4096, "epochs": 40}},
     ),
     "smoke": tasks.clicks(
         model=partial(FM, embedding_dim=4, init_scale=0.1),
