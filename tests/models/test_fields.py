@@ -161,3 +161,23 @@ def test_costs_by_hand():
     assert wide_deep.cost(recipe, MODELS["wide_deep"]) == (12 * (8 * 4 * 4 + weights), 6 * 8 * weights)
     crossed = 2 * 12 + 12 * 6 + 6 * 5 + 12 + 5
     assert dcn.cost(recipe, MODELS["dcn"]) == (12 * (8 * 4 * 3 + crossed), 6 * 8 * crossed)
+
+
+def test_parameters_are_those_of_bars():
+    """On Frappe_x1's shape, as counted in the logs of BARS; their towers also hold 2,400 of batch normalisation."""
+    spec = Spec(field_sizes=(5389 - 9 * 2, *[2] * 9))
+    wide = (400, 400, 400)
+    counted = {
+        lr.LR(spec): 5_390,
+        fm.FM(spec, 10): 59_280,
+        ffm.FFM(spec, 10): 490_400,
+        deepfm.DeepFM(spec, 10, wide): 423_280 - 2_400,
+        wide_deep.WideDeep(spec, 10, wide): 423_280 - 2_400,
+        dcn.DCN(spec, 10, 3, wide): 418_591 - 2_400,
+        dcn_v2.DCNv2(spec, 10, 4, wide): 458_391 - 2_400,
+    }
+    example = {"fields": jax.ShapeDtypeStruct((2, 10), jnp.int32)}
+    for model, want in counted.items():
+        held = jax.eval_shape(model.init, jax.random.key(0), example)
+        parts = [held[part] for part in ("params", "tables") if part in held]
+        assert sum(leaf.size for leaf in jax.tree.leaves(parts)) == want, type(model).__name__
