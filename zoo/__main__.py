@@ -95,7 +95,9 @@ def _add_request(command: argparse.ArgumentParser) -> None:
         "--data", metavar="NAME|PATH", help="see zoo data; or your own file or folder (default: the recipe's)"
     )
     command.add_argument(
-        "--split", metavar="NAME", help="random, per_user, leave_one_out, temporal, per_user_temporal, published"
+        "--split",
+        metavar="NAME",
+        help="random, per_user, leave_one_out, temporal, per_user_temporal, new_items, published",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--epochs", metavar="N")

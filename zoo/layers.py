@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo.embedding import Embed
-from zoo.types import Cost, Spec
+from zoo.types import Batch, Cost, Spec
 
 
 # The last layer of a tower starts near 0, so that a model opens at its base score: the chance loss.
@@ -24,9 +24,21 @@ class Linear(nn.Module):
         self.weight = Embed(sum(self.spec.field_sizes), 1, nn.initializers.zeros)
         self.bias = self.param("bias", nn.initializers.constant(self.spec.base_score), ())
 
-    def __call__(self, fields: Array) -> Array:
-        """int [batch, fields] -> float [batch]."""
-        return self.bias + jnp.sum(self.weight(fields)[..., 0], axis=1)
+    def __call__(self, batch: Batch) -> Array:
+        """-> float [batch]."""
+        return self.bias + jnp.sum(look_up(self.weight, batch)[..., 0], axis=1)
+
+
+def look_up(table: Embed, batch: Batch) -> Array:
+    """The row of each field and the mean of the rows of each bag: float [batch, fields, dim]."""
+    rows = table(batch["fields"])
+    if "bags" not in batch:
+        return rows
+    means = []
+    for bag in jnp.moveaxis(batch["bags"], 1, 0):
+        there = ((bag >= 0) & (bag < table.num_rows)).astype(rows.dtype)
+        means.append(table.bag(bag, there / jnp.maximum(jnp.sum(there, axis=1, keepdims=True), 1.0)))
+    return jnp.concatenate([rows, jnp.stack(means, axis=1)], axis=1)
 
 
 class MLP(nn.Module):

@@ -8,13 +8,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import zoo.models
 from zoo import optimizers, parallel
-from zoo.data import catalog, field_readers, readers, splits
+from zoo.data import catalog, splits
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
@@ -29,17 +28,16 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
     "temporal": (splits.temporal, splits.temporal),
     "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
-    "published": (splits.published, partial(splits.per_user, fraction=0.1)),
+    "new_items": (splits.new_items, splits.new_items),
+    "published": (splits.published, splits.tenth),
 }
-
-# What reads a path, by the kind of data that a recipe reads.
-READERS: dict[type, Callable[..., Any]] = {Interactions: readers.read_path, FieldTable: field_readers.read_path}
 
 OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
     name: getattr(optimizers, name)
     for name in (
         "sgd",
         "sgd_each_example",
+        "sgd_each_example_adam",
         "adagrad",
         "rowwise_adagrad",
         "rowwise_adam",
@@ -95,11 +93,11 @@ def recipe(name: str) -> tuple[str, str, Recipe]:
 def data(name: str, kind: type = Interactions, **reader: Any) -> tuple[Interactions | FieldTable, str, str | None]:
     """A data set, its sha256, and its own split if it names one. The files of a path are read as `kind`."""
     base, options = _data_options(name, reader)
-    interactions = catalog.load(base, READERS[kind], **options)
+    interactions = catalog.load(base, kind, **options)
     default = catalog.CATALOG[base].default_split if base in catalog.CATALOG else None
     if default is None and interactions.part is not None:
         default = "published"
-    return interactions, catalog.sha256(base, **options), default
+    return interactions, catalog.sha256(base, kind, **options), default
 
 
 def split(name: str) -> tuple[splits.SplitRule, splits.SplitRule]:

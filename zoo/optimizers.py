@@ -55,6 +55,11 @@ def sgd_each_example(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
     )
 
 
+def sgd_each_example_adam(learning_rate: LearningRate, l2: float = 0.0, dense_learning_rate: float = 1e-3) -> Optimizer:
+    """As `sgd_each_example` on the tables; Adam on the dense weights, for which a rate of each example is too much."""
+    return sgd_each_example(learning_rate, l2)._replace(dense=optax.adam(dense_learning_rate))
+
+
 def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-16) -> Optimizer:
     """Adagrad with torch's start at 0.
 

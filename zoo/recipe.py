@@ -126,7 +126,8 @@ def _as_type_of(current: Any, value: Any, name: str) -> Any:
         if isinstance(current, (int, float)):
             return type(current)(value)
         if isinstance(current, tuple):
-            return tuple(type(current[0])(entry) for entry in value.split(",")) if value else ()
+            kind = type(current[0]) if current else str
+            return tuple(kind(entry) for entry in value.split(",")) if value else ()
     except (ValueError, KeyError):
         pass
     raise InputError(f"setting {name}={value!r}: expected a {type(current).__name__}, such as {current!r}")

@@ -8,11 +8,11 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.data import field_readers, fields, readers
+from zoo.data import book_readers, field_readers, fields, readers
 from zoo.data.fields import FieldTable
 from zoo.data.files import find_file, missing, need_file, read_bytes
 from zoo.data.interactions import Interactions
@@ -32,6 +32,12 @@ class Dataset:
     source: str  # who published it, and on what terms
     how_to_get: str  # a command or a sentence, in which FOLDER stands for where the files go
     read: Callable[..., Interactions | FieldTable]  # (folder) -> the data
+    folder: str | None = None  # of the files, where it has not the set's name
+    as_fields: "Dataset | None" = None  # the same rows, with what the set says of users and items
+
+
+# What reads a path, by the kind of data that is wanted.
+READERS: dict[type, Callable[..., Any]] = {Interactions: readers.read_path, FieldTable: field_readers.read_path}
 
 
 def find(name: str) -> Dataset:
@@ -46,18 +52,16 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
-def load(
-    name_or_path: str | Path, read_path: Callable[..., Any] = readers.read_path, **options: Any
-) -> Interactions | FieldTable:
-    """A named data set, or the user's own file or folder.
+def load(name_or_path: str | Path, kind: type = Interactions, **options: Any) -> Interactions | FieldTable:
+    """A named data set, or the user's own file or folder, read as `kind` where both are possible.
 
-    Options of a path are those of `read_path`, options of a generated set those of its function, such as `simulate`; a
+    Options of a path are those of its reader, options of a generated set those of its function, such as `simulate`; a
     named set of files takes none. The number of users, items and interactions is checked, as is that of fields and
     rows; checksums are left to `verify`.
     """
-    dataset = _resolve(name_or_path)
+    dataset = _resolve(name_or_path, kind)
     if dataset is None:
-        return read_path(name_or_path, **options)
+        return READERS[kind](name_or_path, **options)
     options = {name: value for name, value in options.items() if value is not None and value != {}}
     refused = sorted(options.keys() - set(generator_options(dataset)))
     if refused:
@@ -80,13 +84,13 @@ def generator_options(dataset: Dataset) -> tuple[str, ...]:
     return () if dataset.files else tuple(inspect.signature(dataset.read).parameters)
 
 
-def sha256(name_or_path: str | Path, **options: Any) -> str:
+def sha256(name_or_path: str | Path, kind: type = Interactions, **options: Any) -> str:
     """One digest of what `load` reads: the files' uncompressed contents end to end.
 
     The order is that of `Dataset.files`, or train, valid, test of a folder. For a generated set, the digest is of the
     arguments of the call, defaults included.
     """
-    dataset = _resolve(name_or_path)
+    dataset = _resolve(name_or_path, kind)
     if dataset is None:
         paths = readers.files_of(Path(name_or_path).expanduser())
     elif dataset.files:
@@ -103,17 +107,19 @@ def verify(dataset: Dataset) -> None:
     """Compares the files of a data set with their checksums; InputError names the first that differs."""
     if not dataset.files:
         return
+    dataset = dataset.as_fields or dataset  # its files are those of both
     for path, expected in zip(_paths(dataset, _need_folder(dataset)), dataset.files.values(), strict=True):
         actual = hashlib.sha256(read_bytes(path)).hexdigest()
         if actual != expected:
             raise InputError(f"{path}: the sha256 is {actual} but should be {expected}; {_getting(dataset)}")
 
 
-def _resolve(name_or_path: str | Path) -> Dataset | None:
-    """The data set of that name, None for a path that exists; one error for what is neither."""
+def _resolve(name_or_path: str | Path, kind: type) -> Dataset | None:
+    """The data set of that name as `kind`, None for a path that exists; one error for what is neither."""
     name = str(name_or_path)
     if isinstance(name_or_path, str) and name in CATALOG:
-        return CATALOG[name]
+        dataset = CATALOG[name]
+        return dataset.as_fields if kind is FieldTable and dataset.as_fields else dataset
     path = Path(name_or_path).expanduser()
     if path.exists():
         return None
@@ -127,7 +133,7 @@ def _names_like(name: str) -> str:
 
 def _places(dataset: Dataset) -> list[Path]:
     roots = [os.environ.get("ZOO_DATA"), Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "zoo"]
-    return [Path(root).expanduser() / dataset.name for root in roots if root]
+    return [Path(root).expanduser() / (dataset.folder or dataset.name) for root in roots if root]
 
 
 def _lacking(dataset: Dataset, place: Path) -> list[str]:
@@ -173,7 +179,45 @@ _ULTRAGCN = f"{_GITHUB}/xue-pai/UltraGCN/b220010d62af08bd895963a3d71c7c8e55ee1f5
 _NFM = f"{_GITHUB}/hexiangnan/neural_factorization_machine/ca2a5d11b929816aa44c6e470e795af144608507/data/frappe"
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _CRITEO = f"{_GITHUB}/Lapis-Hong/Wide-ResDNN/9889f939deb904a35692e2efdc6ab4f743a7df71/data/criteo"
+_BX = "https://github.com/springtiming/ML-Models-for-Book-Rating-Prediction at bd2f6c27b5809f2cc44e24489188797ba7238bae"
 _S3REC = f"{_GITHUB}/RUCAIBox/CIKM2020-S3Rec/2a81540ae18615d88ef88227b0c066e5b74781e5/data"
+
+_MOVIELENS_1M = Dataset(
+    name="movielens-1m",
+    task="ratings of 1 to 5 with times; age, gender, occupation and region of users, genres of films",
+    files={"ratings.dat": "506d64ca44484487c11dc2d9a28de5c54948213e6b96285e298afe28d6ea4e0f"},
+    counts=(6040, 3706, 1000209),
+    default_split="random",
+    source=f"GroupLens, https://grouplens.org/datasets/movielens/1m; {_MOVIELENS_TERMS}",
+    how_to_get=f"curl -O {_GROUPLENS}/ml-1m.zip && unzip -j ml-1m.zip -d FOLDER",
+    read=lambda place: readers.read_movielens(need_file(place, "ratings.dat")),
+)
+_BOOKS = Dataset(
+    name="book-crossing",
+    task="ratings of books of 1 to 10; place and age of users, author, publisher, year and title of books",
+    files={"BX-Ratings.csv": "8aba7c952d1b24636275a092e81a74ed3800e70b3dbcc81b029050b1b8c3b3ff"},
+    counts=(48299, 18185, 204164),
+    default_split="random",
+    source="Ziegler et al., WWW 2005, explicit ratings of a cleaned part; free for research with citation",
+    how_to_get=f"put BX-Ratings.csv, BX-Users.csv, BX-Books.csv, BX-NewBooks.csv and BX-NewBooksRatings.csv of {_BX} "
+    "into FOLDER",
+    read=book_readers.read_ratings,
+)
+_NEW_BOOKS = replace(
+    _BOOKS,
+    name="book-crossing-new",
+    task="the same, with ratings of books that nobody in train has rated as the test part",
+    files=_BOOKS.files | {"BX-NewBooksRatings.csv": "6c38bd88843cb2e1fe54c60b8ad2447b4b718c3bccf4b99921b917193400b0e7"},
+    counts=(51759, 27109, 230936),
+    default_split="published",
+    read=book_readers.read_new_ratings,
+    folder="book-crossing",
+)
+_BOOK_FILES = {
+    "BX-Users.csv": "76180f3e7e917213743381c0347049749006ba8cdd1918aa6b051f86dd7d1aa4",
+    "BX-Books.csv": "f85d360ca6de9147fc1b080eccb3304d92c7034b70319d8540700515d98d85d7",
+}
+_NEW_BOOK_FILES = {"BX-NewBooks.csv": "f3a46f3d7a630bb6dee0cec486e214e46b871c0fa1d5d7bfc2f210186b3ccdea"}
 
 CATALOG: dict[str, Dataset] = {
     dataset.name: dataset
@@ -201,15 +245,33 @@ CATALOG: dict[str, Dataset] = {
             how_to_get=f"curl -O {_GROUPLENS}/ml-100k.zip && unzip -j ml-100k.zip -d FOLDER",
             read=lambda place: readers.read_movielens_split(need_file(place, "u1.base"), need_file(place, "u1.test")),
         ),
-        Dataset(
-            name="movielens-1m",
-            task="ratings of 1 to 5 with times",
-            files={"ratings.dat": "506d64ca44484487c11dc2d9a28de5c54948213e6b96285e298afe28d6ea4e0f"},
-            counts=(6040, 3706, 1000209),
-            default_split="random",
-            source=f"GroupLens, https://grouplens.org/datasets/movielens/1m; {_MOVIELENS_TERMS}",
-            how_to_get=f"curl -O {_GROUPLENS}/ml-1m.zip && unzip -j ml-1m.zip -d FOLDER",
-            read=lambda place: readers.read_movielens(need_file(place, "ratings.dat")),
+        replace(
+            _MOVIELENS_1M,
+            as_fields=replace(
+                _MOVIELENS_1M,
+                files=_MOVIELENS_1M.files
+                | {
+                    "users.dat": "1dc3a95300cb19f7c10e027daf29b8cdf1d908dab65b5edfb45950aa389a10a3",
+                    "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
+                },
+                counts=(7, 1000209),
+                read=field_readers.read_movielens_fields,
+            ),
+        ),
+        replace(
+            _BOOKS,
+            as_fields=replace(
+                _BOOKS, files=_BOOKS.files | _BOOK_FILES, counts=(10, 204164), read=book_readers.read_books
+            ),
+        ),
+        replace(
+            _NEW_BOOKS,
+            as_fields=replace(
+                _NEW_BOOKS,
+                files=_NEW_BOOKS.files | _BOOK_FILES | _NEW_BOOK_FILES,
+                counts=(10, 230936),
+                read=book_readers.read_new_books,
+            ),
         ),
         Dataset(
             name="movielens-1m-graph",

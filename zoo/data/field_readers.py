@@ -9,8 +9,8 @@ import polars as pl
 
 from zoo.data import fields
 from zoo.data.fields import FieldTable
-from zoo.data.files import need_file, read_text
-from zoo.data.tables import Table, guess_separator, read_fields, refuse, stripped
+from zoo.data.files import need_file, read_bytes, read_text
+from zoo.data.tables import UNIT_SEPARATOR, Table, guess_separator, read_fields, refuse, stripped
 from zoo.errors import InputError
 
 
@@ -79,6 +79,26 @@ def read_adult(folder: Path) -> FieldTable:
     return _from_tables(tables, (0, 2), "income", ADULT_NUMERIC, incomes)
 
 
+def read_movielens_fields(folder: Path) -> FieldTable:
+    """MovieLens 1M: user, item, gender, age, occupation and the first digits of the zip code, and the film's genres."""
+    ratings = _doubled(need_file(folder, "ratings.dat"), ("user", "item", "rating", "timestamp"))
+    users = _doubled(need_file(folder, "users.dat"), ("user", "gender", "age", "occupation", "zip"))
+    films = _doubled(need_file(folder, "movies.dat"), ("item", "title", "genres"))
+    keys = {name: _integers(ratings, name) for name in ("user", "item")}
+    user_row, film_row = (
+        _rows_of(ratings, name, keys[name], _integers(known, name))
+        for name, known in (("user", users), ("item", films))
+    )
+    genres = np.array([text.replace("|", " ") for text in _categories(films, "genres").tolist()])
+    return fields.from_raw(
+        keys
+        | {name: _categories(users, name)[user_row] for name in ("gender", "age", "occupation")}
+        | {"region": _categories(users, "zip").astype("U2")[user_row]},
+        _numbers(ratings, "rating"),
+        bags={"genres": genres[film_row]},
+    )
+
+
 def read_criteo(paths: Sequence[Path], parts: Sequence[int] | None = None) -> FieldTable:
     """Criteo's display advertising files: label, 13 integers, 26 hashed categories, tabs between, blanks allowed."""
     tables = [_text_table(path, read_text(path), CRITEO_COLUMNS, "\t", 0) for path in paths]
@@ -107,6 +127,34 @@ def read_delimited(
             raise InputError(f"{path} has no column {wanted!r}: its columns are {', '.join(names)}{flag}")
     numeric = [name for name in names if name in numeric or (name.endswith(":float") and name != label)]
     return _from_tables([_text_table(path, text, names, separator, 1)], None, label, numeric)
+
+
+def headed(path: Path, names: Sequence[str]) -> Table:
+    """A comma-separated file whose header must be `names`."""
+    text = read_text(path)
+    found = text.split("\n", 1)[0].strip()
+    if found != ",".join(names):
+        raise InputError(f"{path}, line 1: {found!r}: the header should be {','.join(names)}")
+    return _text_table(path, text, names, ",", 1)
+
+
+def _doubled(path: Path, names: Sequence[str]) -> Table:
+    return _text_table(path, read_bytes(path).decode("latin-1").replace("::", UNIT_SEPARATOR), names, UNIT_SEPARATOR, 0)
+
+
+def _integers(table: Table, name: str) -> np.ndarray:
+    numbers = stripped(table, name).cast(pl.Int64, strict=False)
+    refuse(table, name, numbers.is_null(), "not a whole number; mend or remove the line")
+    return numbers.to_numpy()
+
+
+def _rows_of(table: Table, name: str, keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where each key of a column stands among those that another file describes; InputError for one that does not."""
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)
+    absent = pl.Series(known[order[place]] != keys)
+    refuse(table, name, absent, f"no such {name} is described in the file beside it; mend or remove the line")
+    return order[place]
 
 
 def _text_table(path: Path, text: str, names: Sequence[str], separator: str, skip: int) -> Table:

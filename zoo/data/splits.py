@@ -34,6 +34,22 @@ def random[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float
     return _cut(data, held)
 
 
+def tenth(data: Interactions | FieldTable, seed: int) -> Split:
+    """Holds out a tenth of each user's rows, or of the rows of a table."""
+    rule = random if isinstance(data, FieldTable) else per_user
+    return rule(data, seed, fraction=0.1)
+
+
+def new_items[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+    """Holds out all rows of `fraction` of the items, drawn uniformly: at the test nobody has met them."""
+    _check_fraction(fraction)
+    item = data.column("item") if isinstance(data, FieldTable) else data.item
+    met = np.unique(item)
+    held = np.zeros(met[-1] + 1, bool)
+    held[np.random.default_rng(seed).permutation(met)[: round(fraction * len(met))]] = True
+    return _cut(data, held[item])
+
+
 def per_user(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out `fraction` of each user's rows (to the nearest row), drawn uniformly; at least one stays in train."""
     interactions = _need_interactions(data, "per_user")

@@ -17,7 +17,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, field_cost, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, field_cost, look_up, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -42,7 +42,7 @@ class DCN(nn.Module):
         self.top = nn.Dense(1, kernel_init=NEAR_ZERO, bias_init=nn.initializers.constant(self.spec.base_score))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        vectors = self.factors(batch["fields"])
+        vectors = look_up(self.factors, batch)
         x0 = vectors.reshape(len(vectors), -1)
         crossed = cross(x0, self.kernels, self.biases)
         deep = self.tower(x0, train=train)

@@ -17,7 +17,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, sum_of_pairs, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, sum_of_pairs, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -39,10 +39,10 @@ class DeepFM(nn.Module):
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        vectors = self.factors(batch["fields"])
+        vectors = look_up(self.factors, batch)
         pairs = jnp.sum(sum_of_pairs(vectors), axis=-1)
         deep = self.top(self.tower(vectors.reshape(len(vectors), -1), train=train))[:, 0]
-        return self.linear(batch["fields"]) + pairs + deep
+        return self.linear(batch) + pairs + deep
 
 
 def cost(recipe: Recipe, model: DeepFM) -> Cost:
@@ -59,6 +59,14 @@ RECIPES = {
         batch_size=1024,
         epochs=10,
         for_data={"frappe": {"optimizer": partial(optimizers.dense_adam, l2=0.01), "batch_size": 4096, "epochs": 20}},
+    ),
+    "books": tasks.field_rating(
+        data="book-crossing",
+        model=partial(DeepFM, embedding_dim=8, hidden_dims=(64, 32), dropout=0.2),
+        optimizer=partial(optimizers.dense_adam, l2=1e-4),
+        learning_rate=1e-3,
+        batch_size=1024,
+        epochs=10,
     ),
     "smoke": tasks.clicks(
         model=partial(DeepFM, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

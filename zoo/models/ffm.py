@@ -22,7 +22,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import Linear, field_cost
+from zoo.layers import Linear, field_cost, look_up
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -41,10 +41,10 @@ class FFM(nn.Module):
         self.factors = Embed(sum(self.spec.field_sizes), others * self.embedding_dim, init)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        fields = batch["fields"]
-        met = square(self.factors(fields).reshape(*fields.shape, -1, self.embedding_dim))
+        vectors = look_up(self.factors, batch)
+        met = square(vectors.reshape(*vectors.shape[:2], -1, self.embedding_dim))
         pairs = jnp.sum(met * jnp.swapaxes(met, 1, 2), axis=(1, 2, 3))
-        return self.linear(fields) + 0.5 * pairs
+        return self.linear(batch) + 0.5 * pairs
 
 
 def square(vectors: Array) -> Array:

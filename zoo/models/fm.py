@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from zoo import optimizers, tasks
+from zoo import optimizers, schedules, tasks
 from zoo.embedding import Embed
-from zoo.layers import Linear, field_cost, sum_of_pairs
+from zoo.layers import Linear, field_cost, look_up, sum_of_pairs
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -34,8 +34,8 @@ class FM(nn.Module):
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        pairs = sum_of_pairs(self.factors(batch["fields"]))
-        return self.linear(batch["fields"]) + jnp.sum(pairs, axis=-1)
+        pairs = sum_of_pairs(look_up(self.factors, batch))
+        return self.linear(batch) + jnp.sum(pairs, axis=-1)
 
 
 def cost(recipe: Recipe, model: FM) -> Cost:
@@ -51,6 +51,14 @@ RECIPES = {
         batch_size=1024,
         epochs=10,
         for_data={"frappe": {"learning_rate": 3e-3, "batch_size": 4096, "epochs": 40}},
+    ),
+    "rating": tasks.field_rating(
+        model=partial(FM, embedding_dim=100, init_scale=0.1),
+        optimizer=partial(optimizers.sgd_each_example_adam, l2=0.07),
+        learning_rate=0.02,
+        schedule=schedules.linear,
+        batch_size=1024,
+        epochs=40,
     ),
     "smoke": tasks.clicks(
         model=partial(FM, embedding_dim=4, init_scale=0.1),

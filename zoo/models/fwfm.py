@@ -18,7 +18,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import Linear, field_cost
+from zoo.layers import Linear, field_cost, look_up
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -38,11 +38,11 @@ class FwFM(nn.Module):
         self.pair_weights = self.param("pair_weights", nn.initializers.ones, (num_fields * (num_fields - 1) // 2,))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        vectors = self.factors(batch["fields"])
+        vectors = look_up(self.factors, batch)
         num_fields = vectors.shape[1]
         above = np.triu_indices(num_fields, 1)
         weights = jnp.zeros((num_fields, num_fields)).at[above].set(self.pair_weights)
-        return self.linear(batch["fields"]) + jnp.sum(vectors * jnp.einsum("fg,bgd->bfd", weights, vectors), (1, 2))
+        return self.linear(batch) + jnp.sum(vectors * jnp.einsum("fg,bgd->bfd", weights, vectors), (1, 2))
 
 
 def cost(recipe: Recipe, model: FwFM) -> Cost:

@@ -24,7 +24,7 @@ class LR(nn.Module):
         self.linear = Linear(self.spec)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        return self.linear(batch["fields"])
+        return self.linear(batch)
 
 
 def cost(recipe: Recipe, model: LR) -> Cost:

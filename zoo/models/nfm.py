@@ -15,7 +15,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, sum_of_pairs, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, sum_of_pairs, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -37,8 +37,8 @@ class NFM(nn.Module):
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        pooled = sum_of_pairs(self.factors(batch["fields"]))
-        return self.linear(batch["fields"]) + self.top(self.tower(pooled, train=train))[:, 0]
+        pooled = sum_of_pairs(look_up(self.factors, batch))
+        return self.linear(batch) + self.top(self.tower(pooled, train=train))[:, 0]
 
 
 def cost(recipe: Recipe, model: NFM) -> Cost:

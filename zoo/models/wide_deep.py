@@ -16,7 +16,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -38,9 +38,9 @@ class WideDeep(nn.Module):
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        vectors = self.factors(batch["fields"])
+        vectors = look_up(self.factors, batch)
         deep = self.top(self.tower(vectors.reshape(len(vectors), -1), train=train))[:, 0]
-        return self.linear(batch["fields"]) + deep
+        return self.linear(batch) + deep
 
 
 def cost(recipe: Recipe, model: WideDeep) -> Cost:
