@@ -1,4 +1,4 @@
-"""python -m benchmarks SUITE, from the repository's root: limits | throughput | rows | quality | report.
+"""python -m benchmarks SUITE, from the repository's root: limits | throughput | rows | quality | trees | report.
 
 Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
 or a broken record.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import isolated, limits, quality, report, rows, throughput
+from benchmarks import isolated, limits, quality, report, rows, throughput, trees
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
 from zoo.errors import InputError
@@ -70,6 +70,12 @@ def parser() -> Parser:
 
     added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")
     added.add_argument("--only", nargs="+", metavar="NAME", help="claims to run (default all)")
+    added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite("trees", trees.run, "gradient boosted trees of scikit-learn on the fields of ratings")
+    added.add_argument(
+        "--data", nargs="+", default=["book-crossing", "book-crossing-new"], metavar="NAME", help="(default: the books)"
+    )
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
 
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")

@@ -37,11 +37,11 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
     for name in (
         "sgd",
         "sgd_each_example",
-        "sgd_each_example_adam",
         "adagrad",
         "rowwise_adagrad",
         "rowwise_adam",
         "adam",
+        "adam_each_lookup",
         "adamw",
         "dense_sgd",
         "dense_adagrad",

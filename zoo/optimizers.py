@@ -55,11 +55,6 @@ def sgd_each_example(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
     )
 
 
-def sgd_each_example_adam(learning_rate: LearningRate, l2: float = 0.0, dense_learning_rate: float = 1e-3) -> Optimizer:
-    """As `sgd_each_example` on the tables; Adam on the dense weights, for which a rate of each example is too much."""
-    return sgd_each_example(learning_rate, l2)._replace(dense=optax.adam(dense_learning_rate))
-
-
 def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: float = 1e-16) -> Optimizer:
     """Adagrad with torch's start at 0.
 
@@ -68,6 +63,15 @@ def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: 
     """
     dense = optax.adagrad(learning_rate, initial_accumulator, eps)
     return Optimizer(dense, row_optimizers.adagrad(learning_rate, initial_accumulator, eps))
+
+
+def libffm(learning_rate: LearningRate, l2: float = 2e-5) -> Optimizer:
+    """libffm's Adagrad: each example's own gradient and l2 w of the rows it looks up; the accumulator starts at 1."""
+    return Optimizer(
+        optax.adagrad(learning_rate, initial_accumulator_value=1.0, eps=0.0),
+        row_optimizers.adagrad(learning_rate, initial_accumulator=1.0, eps=0.0),
+        transforms=(l2_each_lookup(l2), summed_over_examples()),
+    )
 
 
 def rowwise_adagrad(learning_rate: LearningRate) -> Optimizer:
@@ -79,6 +83,11 @@ def rowwise_adagrad(learning_rate: LearningRate) -> Optimizer:
 def adam(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999) -> Optimizer:
     """Lazy Adam on the tables (see row_optimizers), Adam on the dense weights."""
     return Optimizer(optax.adam(learning_rate, b1, b2), row_optimizers.adam(learning_rate, b1, b2))
+
+
+def adam_each_lookup(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
+    """As `adam`, with l2_each_lookup on the tables: for tables in which some rows are met by half of all examples."""
+    return adam(learning_rate)._replace(transforms=(l2_each_lookup(l2),))
 
 
 def adamw(learning_rate: LearningRate, weight_decay: float = 1e-4) -> Optimizer:

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from zoo.data import catalog, field_readers, fields, splits
+from zoo.data import book_readers, catalog, field_readers, fields, splits
 from zoo.errors import InputError
 
 
@@ -87,11 +87,12 @@ def test_splits_of_a_table(table):
     assert len(splits.random(table, 0, fraction=0.5).test) == 3
     for rule in (splits.per_user, splits.per_user_temporal, splits.leave_one_out, splits.temporal):
         assert "choose random or published" in refusal(rule, table, 0)
+    assert "needs a field called item" in refusal(splits.new_items, table, 0)
     assert "choose random" in refusal(splits.published, fields.planted(100), 0)
 
 
-def test_labels_are_zero_or_one():
-    assert "label 3 of row 2" in refusal(fields.from_raw, {"a": np.array([1, 2])}, np.array([0, 3]))
+def test_labels_are_numbers():
+    assert "label nan of row 2" in refusal(fields.from_raw, {"a": np.array([1, 2])}, np.array([0, np.nan]))
     assert "without fields" in refusal(fields.from_raw, {}, np.array([0, 1]))
 
 
@@ -100,6 +101,88 @@ def test_planted_truth_is_calibrated():
     assert abs(table.truth.mean() - table.label.mean()) < 4 * np.sqrt(0.25 / 20_000)
     assert np.array_equal(table.codes, fields.planted(20_000).codes)
     assert not np.array_equal(table.label, fields.planted(20_000, seed=1).label)
+
+
+@pytest.fixture
+def films():
+    genres = np.array(["drama comedy", "comedy", "", "war drama drama", "western"])
+    item = np.array([3, 3, 5, 7, 9])
+    return fields.from_raw(
+        {"item": item}, np.array([1.0, 2, 3, 4, 5]), part=np.array([0, 0, 0, 0, 2], np.int8), bags={"genres": genres}
+    )
+
+
+def test_bags_are_the_known_values(films):
+    split = splits.published(films, 0)
+    encoding = fields.fit(split.train)
+    assert encoding.field_sizes == (4, 4) and films.field_names == ("item", "genres")  # unknown, comedy, drama, war
+    assert encoding.encode(split.train).tolist() == [[1], [1], [2], [3]]
+    assert encoding.encode_bags(split.train)[:, 0].tolist() == [[6, 5, -1], [5, -1, -1], [4, -1, -1], [7, 6, 6]]
+    assert encoding.encode_bags(split.test)[:, 0].tolist() == [[4, -1, -1]]  # western is new
+    assert fields.fit(films, min_count=2).field_sizes == (2, 3)  # drama three times, comedy twice
+    back = fields.from_columns(films.columns)
+    assert np.array_equal(back.bags[0], films.bags[0]) and back.bag_names == ("genres",)
+    assert films.without(["genres"]).field_names == ("item",) and films.without(["item"]).bags[0].shape == (5, 3)
+    assert "no field 'genre' to leave out" in refusal(films.without, ["genre"])
+
+
+def test_new_items_are_met_by_nobody(films):
+    split = splits.new_items(films, 0, fraction=0.5)
+    held = set(split.test.column("item").tolist())
+    assert len(held) == 2 and not held & set(split.train.column("item").tolist())
+    assert len(split.train) + len(split.test) == 5
+
+
+BOOKS = {
+    "BX-Ratings.csv": "User-ID,ISBN,Book-Rating\n7,0A,8\n9,0B,3\n8,0A,5\n",
+    "BX-NewBooksRatings.csv": "User-ID,ISBN,Book-Rating\n7,0C,9\n",
+    "BX-Users.csv": "User-ID,User-City,User-State,User-Country,User-Age\n"
+    '9,Bern,," switzerland""",244\n7,ulm, n/a," germany""",30\n',
+    "BX-Books.csv": "ISBN,Book-Title,Book-Author,Year-Of-Publication,Book-Publisher\n"
+    '0A,"Red, red Sea",A. Who,1999,Dell\n0B,Élan,b,0,Dell\n',
+    "BX-NewBooks.csv": "ISBN,Book-Title,Book-Author,Year-Of-Publication,Book-Publisher\n"
+    "0C,New Sea,a. who,2001,Penguin\n",
+}
+
+
+def test_books(tmp_path):
+    for name, text in BOOKS.items():
+        (tmp_path / name).write_text(text)
+    table = book_readers.read_new_books(tmp_path)
+    ratings = book_readers.read_new_ratings(tmp_path)
+    assert table.label.tolist() == ratings.rating.tolist() == [8, 3, 5, 9] and table.part.tolist() == [0, 0, 0, 2]
+
+    def spelled(name):
+        return table.levels[table.names.index(name)][table.column(name)].tolist()
+
+    assert spelled("country") == ["germany", "switzerland", "", "germany"]  # nothing is known of user 8
+    assert spelled("author") == ["a. who", "b", "a. who", "a. who"]
+    assert np.array_equal(table.numbers[:, 0], np.array([30, np.nan, np.nan, 30], np.float32), equal_nan=True)
+    assert np.array_equal(table.numbers[:, 1], np.array([1999, np.nan, 1999, 2001], np.float32), equal_nan=True)
+    words = [" ".join(table.bag_levels[0][row[row >= 0]]) for row in table.bags[0]]
+    assert words == ["red sea", "élan", "red sea", "new sea"]
+    assert len(book_readers.read_books(tmp_path)) == len(book_readers.read_ratings(tmp_path)) == 3
+    (tmp_path / "BX-Users.csv").write_text("User-ID,User-Age\n7,30\n")
+    assert "line 1: 'User-ID,User-Age': the header should be" in refusal(book_readers.read_books, tmp_path)
+
+
+def test_movielens_fields(tmp_path):
+    (tmp_path / "ratings.dat").write_text("2::10::5::1\n1::20::3::2\n")
+    (tmp_path / "users.dat").write_text("1::F::1::10::48067\n2::M::56::16::70072-12\n")
+    (tmp_path / "movies.dat").write_bytes(
+        "10::Caf\u00e9 (1995)::Comedy|Film-Noir\n20::B (1996)::War\n".encode("latin-1")
+    )
+    table = field_readers.read_movielens_fields(tmp_path)
+    assert table.field_names == ("user", "item", "gender", "age", "occupation", "region", "genres")
+    assert [levels[code].tolist() for levels, code in zip(table.levels[2:], table.codes.T[2:])] == [
+        ["M", "F"],
+        ["56", "1"],
+        ["16", "10"],
+        ["70", "48"],
+    ]
+    assert table.bag_levels[0][table.bags[0][0]].tolist() == ["Comedy", "Film-Noir"] and table.label.tolist() == [5, 3]
+    (tmp_path / "ratings.dat").write_text("2::10::5::1\n3::20::3::2\n")
+    assert "line 2, column user: '3': no such user" in refusal(field_readers.read_movielens_fields, tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["libfm", "libffm"])

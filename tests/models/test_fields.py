@@ -128,6 +128,20 @@ def test_cross_layers_are_the_papers(batch, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_bag_is_the_mean_of_its_rows(name, batch):
+    """A last field of one value scores the same as a bag of that value, and a bag of two as their mean vector."""
+    first, second = batch["fields"][:, :3], batch["fields"][:, 3:]
+    one = {"fields": first, "bags": jnp.pad(second[:, None], ((0, 0), (0, 0), (0, 2)), constant_values=2**31 - 1)}
+    plain, held = shaken(name, batch)
+    held = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), held)
+    np.testing.assert_allclose(MODELS[name].apply(held, one), plain, atol=1e-5)
+    both = {"fields": first, "bags": jnp.tile(jnp.array([[[12, 13, 2**31 - 1]]], jnp.int32), (7, 1, 1))}
+    middle = jax.tree.map(lambda table: table.at[12].set((table[12] + table[13]) / 2), held["tables"])
+    want = MODELS[name].apply(held | {"tables": middle}, {"fields": batch["fields"].at[:, 3].set(12)})
+    np.testing.assert_allclose(MODELS[name].apply(held, both), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_an_unknown_row_beyond_the_table_adds_nothing(batch, name):
     """Padding scores as an example whose every vector is zero: finite, the same for all."""
     got, _ = shaken(name, {"fields": jnp.full((3, 4), 2**31 - 1, jnp.int32)})

@@ -72,8 +72,8 @@ def _described(folder: Path, ratings: Sequence[str], books: Sequence[str]) -> Fi
         },
         given["rating"],
         {
-            "age": _within(users["User-Age"], 5, 100)[user_row],
-            "year": _within(book["Year-Of-Publication"], 1800, 2005)[book_row],
+            "age": _within(users["User-Age"], 5.0, 100.0)[user_row],
+            "year": _within(book["Year-Of-Publication"], 1800.0, 2005.0)[book_row],
         },
         part=given.get("part"),
         bags={"title": titles[book_row]},

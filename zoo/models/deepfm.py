@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from zoo import optimizers, tasks
+from zoo import optimizers, schedules, tasks
 from zoo.embedding import Embed
 from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, sum_of_pairs, tower_weights
 from zoo.recipe import Recipe
@@ -63,10 +63,11 @@ RECIPES = {
     "books": tasks.field_rating(
         data="book-crossing",
         model=partial(DeepFM, embedding_dim=8, hidden_dims=(64, 32), dropout=0.2),
-        optimizer=partial(optimizers.dense_adam, l2=1e-4),
+        optimizer=partial(optimizers.dense_adam, l2=1e-3),
         learning_rate=1e-3,
+        schedule=schedules.linear,
         batch_size=1024,
-        epochs=10,
+        epochs=3,
     ),
     "smoke": tasks.clicks(
         model=partial(DeepFM, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

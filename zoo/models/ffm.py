@@ -9,7 +9,12 @@ pairs are one product with its own transpose: no loop over pairs. A step needs [
 few times over: 8192 x 39 x 39 x 4 x 4 bytes = 199 MB each at Criteo's shape with dim 4, and 16 MB at frappe's (10
 fields, dim 10, batch 4096).
 
-Differences from the paper and libffm: a linear part and a bias, as in FuxiCTR, which libffm has not; an example is not
+Recipe `libffm` is the authors' program instead (github.com/ycjuan/libffm): no linear part and no bias, an example of F
+fields normalised to length 1, so that its pairs are divided by F, vectors uniform in [0, 1) / sqrt(dim), and Adagrad
+whose accumulator starts at 1, with L2 on the rows of each example. With batch_size 1 its updates are the program's; a
+larger batch adds up the gradients of its examples before they are squared.
+
+Differences of the other recipes from the paper and libffm: a linear part and a bias, as in FuxiCTR; an example is not
 normalised; no vector of a field for itself; Adam on mini-batches for Adagrad on single examples; vectors start near 0,
 not uniform above 0.
 """
@@ -41,10 +46,29 @@ class FFM(nn.Module):
         self.factors = Embed(sum(self.spec.field_sizes), others * self.embedding_dim, init)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        vectors = look_up(self.factors, batch)
-        met = square(vectors.reshape(*vectors.shape[:2], -1, self.embedding_dim))
-        pairs = jnp.sum(met * jnp.swapaxes(met, 1, 2), axis=(1, 2, 3))
-        return self.linear(batch) + 0.5 * pairs
+        return self.linear(batch) + sum_of_products(look_up(self.factors, batch), self.embedding_dim)
+
+
+class LibFFM(nn.Module):
+    """A Scorer, as libffm has it."""
+
+    spec: Spec
+    embedding_dim: int = 4
+
+    def setup(self):
+        init = nn.initializers.uniform(self.embedding_dim**-0.5)
+        others = max(len(self.spec.field_sizes) - 1, 1)
+        self.factors = Embed(sum(self.spec.field_sizes), others * self.embedding_dim, init)
+
+    def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        pairs = sum_of_products(look_up(self.factors, batch), self.embedding_dim)
+        return pairs / len(self.spec.field_sizes)
+
+
+def sum_of_products(vectors: Array, dim: int) -> Array:
+    """sum_{f<g} v_{f,g} . v_{g,f}: rows of the table [batch, fields, (fields - 1) dim] -> [batch]."""
+    met = square(vectors.reshape(*vectors.shape[:2], -1, dim))
+    return 0.5 * jnp.sum(met * jnp.swapaxes(met, 1, 2), axis=(1, 2, 3))
 
 
 def square(vectors: Array) -> Array:
@@ -60,10 +84,11 @@ def square(vectors: Array) -> Array:
     return jnp.pad(runs, ((0, 0), (1, 0), (0, 0))).reshape(batch, fields, fields, dim)
 
 
-def cost(recipe: Recipe, model: FFM) -> Cost:
+def cost(recipe: Recipe, model: FFM | LibFFM) -> Cost:
     num_fields, dim = len(model.spec.field_sizes), model.embedding_dim
     pairs = num_fields * (num_fields - 1) / 2
-    return field_cost(recipe.batch_size, num_fields, (num_fields - 1) * dim + 1, 0, products=pairs * dim)
+    looked_up = (num_fields - 1) * dim + (1 if isinstance(model, FFM) else 0)
+    return field_cost(recipe.batch_size, num_fields, looked_up, 0, products=pairs * dim)
 
 
 RECIPES = {
@@ -74,6 +99,13 @@ RECIPES = {
         batch_size=1024,
         epochs=10,
         for_data={"frappe": {"embedding_dim": 10, "learning_rate": 2e-3, "batch_size": 4096, "epochs": 30}},
+    ),
+    "libffm": tasks.clicks(
+        model=partial(LibFFM, embedding_dim=4),
+        optimizer=partial(optimizers.libffm, l2=2e-5),
+        learning_rate=0.2,
+        batch_size=64,
+        epochs=15,
     ),
     "smoke": tasks.clicks(
         model=partial(FFM, embedding_dim=3, init_scale=0.1),

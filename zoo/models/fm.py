@@ -53,12 +53,12 @@ RECIPES = {
         for_data={"frappe": {"learning_rate": 3e-3, "batch_size": 4096, "epochs": 40}},
     ),
     "rating": tasks.field_rating(
-        model=partial(FM, embedding_dim=100, init_scale=0.1),
-        optimizer=partial(optimizers.sgd_each_example_adam, l2=0.07),
-        learning_rate=0.02,
+        model=partial(FM, embedding_dim=32, init_scale=0.05),
+        optimizer=partial(optimizers.adam_each_lookup, l2=0.05),
+        learning_rate=2e-3,
         schedule=schedules.linear,
-        batch_size=1024,
-        epochs=40,
+        batch_size=4096,
+        epochs=20,
     ),
     "smoke": tasks.clicks(
         model=partial(FM, embedding_dim=4, init_scale=0.1),
