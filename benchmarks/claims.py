@@ -36,6 +36,8 @@ _BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
 _SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-validation"
 _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1; the training negatives here are drawn anew"
 _CLICKS = ("auc", "log_loss")
+_RATED = ("rmse", "mae")
+_MEANS = ("global_mean", "user_mean", "item_mean", "user_item_mean")
 _RANKED = ("recall@20", "ndcg@20")
 
 
@@ -65,6 +67,12 @@ def _frappe(model: str, bar: float, name: str, auc: float, log_loss: float) -> C
         published=(published,),
         bars=(Bar("auc", ">=", bar),),
     )
+
+
+def _books(name: str, model: str, data: str, below: tuple[str, ...] = ()) -> Claim:
+    """Must err less than the baselines `below`, by a hair at least."""
+    bars = tuple(Bar("rmse", "<=", 0.999, baseline) for baseline in below)
+    return Claim(name=name, model=model, data=data, metrics=_RATED, bars=bars)
 
 
 CLAIMS = (
@@ -111,5 +119,17 @@ CLAIMS = (
         metrics=("auc", "accuracy", "log_loss"),
         bars=(Bar("accuracy", ">=", 0.853), Bar("auc", ">=", 0.908)),
     ),
+    Claim(
+        name="fm-movielens-1m",
+        model="fm/rating",
+        data="movielens-1m",
+        split="random",
+        metrics=_RATED,
+        bars=(Bar("rmse", "<=", 0.8456),),  # mf/rating on the same split
+    ),
+    _books("deepfm-books", "deepfm/books", "book-crossing", _MEANS),
+    _books("mf-books", "mf/rating", "book-crossing"),
+    _books("deepfm-new-books", "deepfm/books", "book-crossing-new", _MEANS),
+    _books("mf-new-books", "mf/rating", "book-crossing-new"),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )

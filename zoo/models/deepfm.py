@@ -62,12 +62,13 @@ RECIPES = {
     ),
     "books": tasks.field_rating(
         data="book-crossing",
-        model=partial(DeepFM, embedding_dim=8, hidden_dims=(64, 32), dropout=0.2),
-        optimizer=partial(optimizers.dense_adam, l2=1e-3),
+        model=partial(DeepFM, embedding_dim=8, hidden_dims=(64, 32), dropout=0.5),
+        optimizer=partial(optimizers.dense_adam, l2=3e-3),
         learning_rate=1e-3,
         schedule=schedules.linear,
         batch_size=1024,
-        epochs=3,
+        epochs=2,
+        for_data={"book-crossing-new": {"without": ("item",)}},
     ),
     "smoke": tasks.clicks(
         model=partial(DeepFM, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

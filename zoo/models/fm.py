@@ -53,11 +53,11 @@ RECIPES = {
         for_data={"frappe": {"learning_rate": 3e-3, "batch_size": 4096, "epochs": 40}},
     ),
     "rating": tasks.field_rating(
-        model=partial(FM, embedding_dim=32, init_scale=0.05),
-        optimizer=partial(optimizers.adam_each_lookup, l2=0.05),
+        model=partial(FM, embedding_dim=64, init_scale=0.02),
+        optimizer=partial(optimizers.adam_each_lookup, l2=0.04),
         learning_rate=2e-3,
         schedule=schedules.linear,
-        batch_size=4096,
+        batch_size=1024,
         epochs=20,
     ),
     "smoke": tasks.clicks(
