@@ -125,7 +125,7 @@ CLAIMS = (
         data="movielens-1m",
         split="random",
         metrics=_RATED,
-        bars=(Bar("rmse", "<=", 0.8456),),  # mf/rating on the same split
+        bars=(Bar("rmse", "<=", 0.8456),),  # the record of mf/rating on the same split
     ),
     _books("deepfm-books", "deepfm/books", "book-crossing", _MEANS),
     _books("mf-books", "mf/rating", "book-crossing"),

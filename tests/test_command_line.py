@@ -288,3 +288,25 @@ def test_a_table_of_the_user(capsys, tmp_path):
     assert main([*arguments, "--set", "min_count=2", "--workdir", str(tmp_path / "run"), "--quiet"]) == 0
     sizes = json.loads((tmp_path / "run" / "record.json").read_text())["sizes"]
     assert sizes["fields"] == 2 and sizes["unknown_values"] > 0 and sizes["field_rows"] == 3 + 4
+
+
+def test_ratings_from_fields_of_a_file(capsys, tmp_path):
+    """The same file trains fm/rating, and is refused as clicks; what is missing or not a number is named by line."""
+    path = tmp_path / "mine.csv"
+    rows = [f"{u},{i},{u % 3},{20 + u},{1 + (u * i) % 5}" for u in range(1, 21) for i in range(1, 11)]
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows]) + "\n")
+    place = ("--workdir", tmp_path / "run")
+    assert "a click is 0 or 1; for ratings take a rating recipe" in refused(
+        capsys, "train", "fm", "--data", path, *place
+    )
+    arguments = ["train", "fm/rating", "--data", str(path), "--workdir", str(tmp_path / "run"), "--quiet"]
+    assert main([*arguments, "--epochs", "1", "--embedding-dim", "2"]) == 0
+    assert "user_item_mean" in capsys.readouterr().out
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows[:3], "1,2,3,4"]) + "\n")
+    assert "line 5: 4 fields, but there are 5 columns" in refused(capsys, "train", "fm/rating", "--data", path, *place)
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows[:3], "1,2,3,old,4"]) + "\n")
+    assert "line 5, column age:float: 'old'" in refused(capsys, "train", "fm/rating", "--data", path, *place)
+    path.write_text("\n".join(["item,city,label", *[f"{i},a,{i % 5}" for i in range(40)]]) + "\n")
+    assert "needs a field called user" in refused(
+        capsys, "train", "fm/rating", "--data", path, "--epochs", "1", "--workdir", tmp_path / "other"
+    )

@@ -47,6 +47,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "dense_adagrad",
         "dense_adam",
         "cowclip_adam",
+        "libffm",
     )
 }
 

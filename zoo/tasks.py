@@ -113,7 +113,7 @@ def click_examples(
         wrong = table.label[(table.label != 0) & (table.label != 1)]
         if len(wrong):
             raise InputError(
-                f"label {wrong[0]:g}: a click is 0 or 1; to predict ratings take a rating recipe (zoo list)"
+                f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)"
             )
     encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
     return _field_examples(split, encoding, Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)))
@@ -128,6 +128,8 @@ def field_rating_examples(
     without: tuple[str, ...] = (),
 ) -> Examples:
     """An example is a row of fields with its rating. The fields named in `without` are left out."""
+    for name in ("user", "item"):  # the baselines need them: said before training, not after
+        split.train.column(name)
     split = Split(split.train.without(without), split.test.without(without))
     ratings = split.train.ratings
     encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)

@@ -181,9 +181,18 @@ def _from_tables(
 
 
 def _labels(table: Table, name: str, labels: Mapping[str, float]) -> np.ndarray:
+    """Labels float32 [n]: as `labels` spells them; where some are other numbers, all are taken for ratings."""
     text = stripped(table, name)
     numbers = text.replace_strict(labels, default=None, return_dtype=pl.Float32)
-    refuse(table, name, numbers.is_null(), f"not a label; the labels here are {', '.join(labels)}")
+    ratings = text.cast(pl.Float32, strict=False)
+    if labels is LABELS and numbers.null_count() and ratings.is_finite().fill_null(False).all():
+        return ratings.to_numpy()
+    refuse(
+        table,
+        name,
+        numbers.is_null(),
+        f"not a label; the labels here are {', '.join(labels)}{', or ratings' if labels is LABELS else ''}",
+    )
     return numbers.to_numpy()
 
 

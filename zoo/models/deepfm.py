@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from zoo import optimizers, schedules, tasks
+from zoo import optimizers, tasks
 from zoo.embedding import Embed
 from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, sum_of_pairs, tower_weights
 from zoo.recipe import Recipe
@@ -65,7 +65,6 @@ RECIPES = {
         model=partial(DeepFM, embedding_dim=8, hidden_dims=(64, 32), dropout=0.5),
         optimizer=partial(optimizers.dense_adam, l2=3e-3),
         learning_rate=1e-3,
-        schedule=schedules.linear,
         batch_size=1024,
         epochs=2,
         for_data={"book-crossing-new": {"without": ("item",)}},
