@@ -112,9 +112,7 @@ def click_examples(
     for table in (split.train, split.test):
         wrong = table.label[(table.label != 0) & (table.label != 1)]
         if len(wrong):
-            raise InputError(
-                f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)"
-            )
+            raise InputError(f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)")
     encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
     return _field_examples(split, encoding, Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)))
 
