@@ -28,7 +28,13 @@ def run(options: argparse.Namespace) -> int:
         rule = default or "random"
         split = names.split(rule)[0](table, 0)  # the recipes' split_seed
         for seed in options.seeds:
-            record = {"suite": "trees", "data": data, "data_sha256": digest, "split": rule, "seed": seed}
+            record: dict[str, Any] = {
+                "suite": "trees",
+                "data": data,
+                "data_sha256": digest,
+                "split": rule,
+                "seed": seed,
+            }
             record |= {"metrics": {"test": fit(split, seed)}, "baselines": tasks.rating_baselines(split)}
             record |= {"environment": records.environment("cpu"), "command": records.command()}
             records.append_line(options.records / "trees.jsonl", record)
@@ -65,7 +71,8 @@ def columns(split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.preprocessing import TargetEncoder
 
     train, test = split.train, split.test
-    encoder = TargetEncoder(target_type="continuous", cv=KFold(5, shuffle=True, random_state=seed))
+    folds: Any = KFold(5, shuffle=True, random_state=seed)
+    encoder = TargetEncoder(target_type="continuous", cv=folds)
     parts: Any = [
         (encoder.fit_transform(train.codes, train.ratings), encoder.transform(test.codes)),
         (train.numbers, test.numbers),

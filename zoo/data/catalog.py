@@ -207,7 +207,10 @@ _NEW_BOOKS = replace(
     _BOOKS,
     name="book-crossing-new",
     task="the same, with ratings of books that nobody in train has rated as the test part",
-    files=_BOOKS.files | {"BX-NewBooksRatings.csv": "6c38bd88843cb2e1fe54c60b8ad2447b4b718c3bccf4b99921b917193400b0e7"},
+    files={
+        **_BOOKS.files,
+        "BX-NewBooksRatings.csv": "6c38bd88843cb2e1fe54c60b8ad2447b4b718c3bccf4b99921b917193400b0e7",
+    },
     counts=(51759, 27109, 230936),
     default_split="published",
     read=book_readers.read_new_ratings,
@@ -249,8 +252,8 @@ CATALOG: dict[str, Dataset] = {
             _MOVIELENS_1M,
             as_fields=replace(
                 _MOVIELENS_1M,
-                files=_MOVIELENS_1M.files
-                | {
+                files={
+                    **_MOVIELENS_1M.files,
                     "users.dat": "1dc3a95300cb19f7c10e027daf29b8cdf1d908dab65b5edfb45950aa389a10a3",
                     "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
                 },
@@ -261,14 +264,14 @@ CATALOG: dict[str, Dataset] = {
         replace(
             _BOOKS,
             as_fields=replace(
-                _BOOKS, files=_BOOKS.files | _BOOK_FILES, counts=(10, 204164), read=book_readers.read_books
+                _BOOKS, files={**_BOOKS.files, **_BOOK_FILES}, counts=(10, 204164), read=book_readers.read_books
             ),
         ),
         replace(
             _NEW_BOOKS,
             as_fields=replace(
                 _NEW_BOOKS,
-                files=_NEW_BOOKS.files | _BOOK_FILES | _NEW_BOOK_FILES,
+                files={**_NEW_BOOKS.files, **_BOOK_FILES, **_NEW_BOOK_FILES},
                 counts=(10, 230936),
                 read=book_readers.read_new_books,
             ),

@@ -36,8 +36,7 @@ def random[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float
 
 def tenth(data: Interactions | FieldTable, seed: int) -> Split:
     """Holds out a tenth of each user's rows, or of the rows of a table."""
-    rule = random if isinstance(data, FieldTable) else per_user
-    return rule(data, seed, fraction=0.1)
+    return random(data, seed) if isinstance(data, FieldTable) else per_user(data, seed, fraction=0.1)
 
 
 def new_items[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
