@@ -142,7 +142,7 @@ def run_data(options: argparse.Namespace) -> None:
     table = Table("name", "what", "here", "how to get it", title="Data sets")
     for dataset in catalog.CATALOG.values():
         here = not dataset.files or catalog.folder(dataset) is not None
-        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.name}")
+        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.folder or dataset.name}")
         table.add_row(dataset.name, dataset.task, "yes" if here else "no", how)
     _console().print(table)
 
