@@ -1,4 +1,4 @@
-"""python -m benchmarks SUITE, from the repository's root: limits | throughput | rows | quality | trees | report.
+"""python -m benchmarks SUITE, from the root: limits | throughput | rows | streaming | quality | trees | peers | report.
 
 Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
 or a broken record.
@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import isolated, limits, quality, report, rows, throughput, trees
+from benchmarks import isolated, limits, quality, report, rows, streaming, throughput, trees
+from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
 from zoo.errors import InputError
@@ -68,6 +69,13 @@ def parser() -> Parser:
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
     added.add_argument("--seed", type=int, default=0, metavar="N")
 
+    added = suite(
+        "streaming", streaming.run, "a Parquet file trained in memory, and streamed within half of that memory"
+    )
+    added.add_argument("--quick", **quick)
+    added.add_argument("--size", type=float, default=2.0, metavar="GIB", help="of the file, about (default 2)")
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
     added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")
     added.add_argument("--only", nargs="+", metavar="NAME", help="claims to run (default all)")
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
@@ -77,6 +85,12 @@ def parser() -> Parser:
         "--data", nargs="+", default=["book-crossing", "book-crossing-new"], metavar="NAME", help="(default: the books)"
     )
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite("peers", peers.run, "speed and quality beside other packages, each in its own environment")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--models", nargs="+", choices=list(peers.COMPARISONS), default=list(peers.COMPARISONS))
+    added.add_argument("--only", nargs="+", metavar="NAME", help="comparisons to run (default all)")
+    added.add_argument("--repeats", type=_positive, default=5, metavar="N", help="turns of each side (default 5)")
 
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
     added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")

@@ -1,5 +1,6 @@
 """What a compiled module sends between devices, read from its text."""
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -16,16 +17,14 @@ class Collective(NamedTuple):
 
 
 def collectives(compiled: Any) -> list[Collective]:
-    """The collectives in the text of a compiled function; one inside a loop counts once."""
+    """The collectives in the text of a compiled function; one inside a loop counts once. An asynchronous one (`-start`)
+    lists its operands among its results, so there `bytes` is an upper bound."""
     found = []
     for result, kind in _OPERATION.findall(compiled.as_text()):
         shapes, size = [], 0
         for dtype, text in _SHAPE.findall(result):
             shape = tuple(int(length) for length in text.split(",") if length)
-            elements = 1
-            for length in shape:
-                elements *= length
             shapes.append(shape)
-            size += elements * (1 if dtype == "pred" else int(re.sub(r"\D", "", dtype)) // 8)
+            size += math.prod(shape) * (1 if dtype == "pred" else int(re.sub(r"\D", "", dtype)) // 8)
         found.append(Collective(kind, tuple(shapes), size))
     return found

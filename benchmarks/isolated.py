@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ ALLOCATORS: dict[str, dict[str, str]] = {
     "tuned": _KEEP,
     "huge": {**_KEEP, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
 }
+# What a shell may have set for one machine or program would decide a measurement without standing in its record.
+NOT_INHERITED = {*ALLOCATORS["huge"], "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
 
 
 class Failed(RuntimeError):
@@ -35,14 +37,25 @@ class Failed(RuntimeError):
 
 def run(module: str, configuration: Any, allocator: str = "default", timeout_s: float = 1800) -> dict[str, Any]:
     """The result of `python -m MODULE` for a configuration (a dataclass), measured under the allocator's settings."""
-    settings = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
-    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    command = [sys.executable, "-m", module]
+    return ask(command, dataclasses.asdict(configuration), ALLOCATORS[allocator], ROOT, timeout_s)
+
+
+def ask(
+    command: Sequence[str | Path],
+    configuration: Mapping[str, Any],
+    settings: Mapping[str, str],
+    folder: Path,
+    timeout_s: float = 1800,
+) -> dict[str, Any]:
+    """The result that a command run in `folder` prints for a configuration, with `settings` in its environment."""
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", module],
-            input=json.dumps(dataclasses.asdict(configuration)),
-            env=environment | ALLOCATORS[allocator],
-            cwd=ROOT,
+            command,
+            input=json.dumps(configuration),
+            env={**environment, **settings},
+            cwd=folder,
             text=True,
             capture_output=True,
             timeout=timeout_s,

@@ -20,7 +20,7 @@ from zoo.names import Request
 def run(options: argparse.Namespace) -> int:
     missed = False
     for claim in chosen(options.only):
-        reason = absent(claim)
+        reason = absent_data(claim.data)
         if reason:
             print(f"{claim.name}: skipped: {reason}")
             continue
@@ -47,9 +47,9 @@ def chosen(names: Sequence[str] | None) -> list[Claim]:
     return [claim for claim in CLAIMS if names is None or claim.name in names]
 
 
-def absent(claim: Claim) -> str | None:
-    """Why a claim cannot be run here, or None."""
-    dataset = catalog.find(claim.data.partition(":")[0])
+def absent_data(data: str) -> str | None:
+    """Why a data set, named as in `--data`, cannot be read here, or None."""
+    dataset = catalog.find(data.partition(":")[0])
     if not dataset.files or catalog.folder(dataset) is not None:
         return None
     return f"data set {dataset.name} is not here; zoo data says how to get it"

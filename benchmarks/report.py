@@ -25,6 +25,8 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "throughput": tables.throughput,
     "rows": tables.rows,
     "limits": tables.limits,
+    "peers": tables.peers,
+    "streaming": tables.streaming,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")

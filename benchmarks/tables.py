@@ -1,5 +1,6 @@
 """Tables from records: what a reader sees of them, as Markdown and on the terminal. Pure functions of the records."""
 
+import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.memory import readable
+from zoo.recipe import LOWER_IS_BETTER
 
 
 Record = Mapping[str, Any]
@@ -65,13 +67,10 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
 def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
     """A line a claim: mean over seeds, ± standard deviation where there are several."""
     lines, seeds = [], set()
-    for claim in claims:
-        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
-        if not runs:
-            continue
+    for claim, runs in _of_claims(records, claims):
         seeds |= {record["seed"] for record in runs}
         metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
-        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
+        seconds = _seconds(runs)
         lines.append(
             (
                 f"{runs[0]['model']}/{runs[0]['recipe']}",
@@ -88,13 +87,11 @@ def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
 def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list[str]]:
     """What each model/recipe reached on real data, a line a data set."""
     found: dict[str, list[str]] = {}
-    for claim in claims:
-        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
-        if not runs or claim.data.startswith("simulated"):
+    for claim, runs in _of_claims(records, claims):
+        if claim.data.startswith("simulated"):
             continue
         metrics = [f"{name} {statistics.mean(_metrics(record)[name] for record in runs):.4f}" for name in claim.metrics]
-        seconds = statistics.mean(record["training"]["seconds"] for record in runs)
-        after = f" in {seconds:.0f} s" if seconds else ""
+        after = f" in {_seconds(runs):.0f} s" if _seconds(runs) else ""
         found.setdefault(f"{runs[0]['model']}/{runs[0]['recipe']}", []).append(
             f"{claim.data}: {', '.join(metrics)}{after}"
         )
@@ -150,6 +147,65 @@ def limits(records: Sequence[Record]) -> Table:
     return Table(header, lines, _note(records))
 
 
+def peers(records: Sequence[Record]) -> Table:
+    """A line a figure: the medians over the turns, and how many times as fast ours is, turn by turn."""
+    lines: list[tuple[str, ...]] = []
+    for record in newest(records, lambda record: record["comparison"]):
+        if "unavailable" in record:
+            lines.append((record["comparison"], record["peer"], "-", "-", "-", "-", "-", record["unavailable"]))
+            continue
+        peer = f"{record['peer']} {record['versions'][record['peer']]}"
+        for figure in record["figures"]:
+            least, most = min(figure["ratios"]), max(figure["ratios"])
+            decimals = 0 if figure["unit"].endswith("/s") else 2
+            sides = [f"{_median(figure[side]):,.{decimals}f}" for side in ("ours", "theirs")]
+            qualities = [mean_and_spread(figure[f"quality_{side}"]) for side in ("ours", "theirs")]
+            lines.append(
+                (
+                    f"{figure['name']} ({record['data']})",
+                    peer,
+                    f"{sides[0]} {figure['unit']}",
+                    f"{sides[1]} {figure['unit']}",
+                    f"{figure['ratio']:.2f} ({least:.2f} to {most:.2f})",
+                    f"{figure['least_ratio']:.2f}",
+                    f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}",
+                    "met" if met(figure) else "MISSED",
+                )
+            )
+    header = ("what", "peer", "ours", "theirs", "times as fast (least to most)", "asked", "quality", "verdict")
+    return Table(header, tuple(lines), _note(records))
+
+
+def met(figure: Mapping[str, Any]) -> bool:
+    """Fast enough, at no worse a quality as far as the table shows it."""
+    ours, theirs = (round(statistics.mean(figure[f"quality_{side}"]), 4) for side in ("ours", "theirs"))
+    no_worse = ours <= theirs if figure["metric"] in LOWER_IS_BETTER else ours >= theirs
+    return no_worse and figure["ratio"] >= figure["least_ratio"]
+
+
+def streaming(records: Sequence[Record]) -> Table:
+    """A line a run of the newest record: one epoch in memory, and streamed within a limit of address space."""
+    record = max(records, key=lambda record: record["environment"]["time"])
+    lines = tuple(
+        (
+            name,
+            f"{found['examples_per_second']:,.0f}",
+            f"{found['training_seconds']:.0f}",
+            f"{found['seconds']:.0f}",
+            readable(found["peak_memory_bytes"]),
+            limit,
+            f"{found['metrics']['recall@20']:.4f}",
+        )
+        for name, found, limit in (
+            ("in memory", record["memory"], "-"),
+            ("streamed", record["stream"], readable(record["limit_bytes"])),
+        )
+    )
+    header = ("one epoch", "examples/s", "seconds to train", "seconds in all", "peak memory", "limit", "recall@20")
+    text = f"{record['model']} on {record['rows']:,} rows, a Parquet file of {readable(record['file_bytes'])}."
+    return Table(header, lines, _note([record], text))
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"
@@ -180,6 +236,11 @@ def _joined(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
 
 
+def _median(values: Sequence[float | None]) -> float:
+    """Infinite where most turns did not get there."""
+    return statistics.median(math.inf if value is None else value for value in values)
+
+
 def _series(record: Record) -> tuple[str, float, str]:
     return record["optimizer"], record["zipf"], record["allocator"]
 
@@ -187,6 +248,18 @@ def _series(record: Record) -> tuple[str, float, str]:
 def _series_order(series: tuple[str, float, str]) -> tuple:
     optimizer, zipf, allocator = series
     return optimizer.startswith("dense_"), optimizer.removeprefix("dense_"), -zipf, allocator
+
+
+def _of_claims(records: Sequence[Record], claims: Sequence[Any]) -> Iterable[tuple[Any, list[Record]]]:
+    """Each claim that has records, with the newest of each seed."""
+    for claim in claims:
+        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
+        if runs:
+            yield claim, runs
+
+
+def _seconds(runs: Sequence[Record]) -> float:
+    return statistics.mean(record["training"]["seconds"] for record in runs)
 
 
 def _metrics(record: Record) -> Mapping[str, float]:

@@ -23,7 +23,7 @@ ROWS = [
     ["tasks"],
     ["evaluate"],
     [
-        "recipe objectives metrics negatives optimizers row_optimizers schedules layers"
+        "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
         " embedding parallel memory processes"
     ],
     ["types", "data", "records"],

@@ -95,6 +95,63 @@ def test_recommend_gives_raw_ids_the_user_does_not_have(capsys, trained):
     assert not set(ids[0].tolist()) & set(had.tolist())
 
 
+def test_recommend_for_many_users_writes_what_it_prints_for_one(capsys, trained, tmp_path):
+    wanted, output = tmp_path / "users.txt", tmp_path / "lists.csv"
+    wanted.write_text("5\n3\n")
+    asked = ["recommend", str(trained), "-k", "4", "--output", str(output)]
+    assert main([*asked, "--users", str(wanted)]) == 0
+    assert "8 rows for 2 users" in capsys.readouterr().out
+    rows = [line.split(",") for line in output.read_text().splitlines()]
+    assert rows[0] == ["user", "item", "rank", "score"]
+    for user, lines in (("5", rows[1:5]), ("3", rows[5:])):
+        assert main(["recommend", str(trained), "--user", user, "-k", "4"]) == 0
+        shown = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [line[:3] for line in lines] == [[user, item, str(n)] for n, (item, _) in enumerate(shown, 1)]
+        np.testing.assert_allclose([float(line[3]) for line in lines], [float(score) for _, score in shown], atol=1e-5)
+    assert main([*asked, "--all-users"]) == 0
+    assert len(output.read_text().splitlines()) == 1 + 4 * 120
+
+
+def test_mistakes_of_recommend_for_many_users(capsys, trained, tmp_path):
+    wanted = tmp_path / "users.txt"
+    wanted.write_text("5\n999999\n")
+    output = ["--output", tmp_path / "lists.csv"]
+    line = refused(capsys, "recommend", trained, "--users", wanted, *output)
+    assert "line 2" in line and "999999" in line and not (tmp_path / "lists.csv").exists()
+    assert "not allowed with" in refused(capsys, "recommend", trained, "--users", wanted, "--user", "5", *output)
+    assert "--users" in refused(capsys, "recommend", trained, *output)
+    assert "--output" in refused(capsys, "recommend", trained, "--users", wanted)
+    assert ".csv or .parquet" in refused(capsys, "recommend", trained, "--all-users", "--output", tmp_path / "lists")
+
+
+def test_similar_gives_other_items_of_high_cosine(capsys, trained):
+    import zoo
+
+    run = zoo.load(trained)
+    item = run.job.interactions.item_ids[3]
+    assert main(["similar", str(trained), "--item", str(item), "-k", "5"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    ids, cosines = run.similar([item], k=5)
+    assert [int(other) for other, _ in lines] == ids[0].tolist() and item not in ids
+    table = np.asarray(run.state.tables["item"])
+    units = table / np.linalg.norm(table, axis=1, keepdims=True)
+    np.testing.assert_allclose(cosines[0], np.sort(np.delete(units @ units[3], 3))[::-1][:5], atol=1e-5)
+    assert "999999" in refused(capsys, "similar", trained, "--item", "999999")
+    assert "k is 0" in refused(capsys, "similar", trained, "--item", item, "-k", "0")
+
+
+def test_similar_of_a_rating_model_and_of_one_without_item_vectors(tmp_path, ratings_file, monkeypatch):
+    import zoo
+    from zoo.models.mf import RatingMF
+
+    run = zoo.train("mf/rating", data=str(ratings_file), epochs=2, embedding_dim=4, workdir=tmp_path / "run")
+    ids, cosines = run.similar([3, 5], k=2)
+    assert ids.shape == cosines.shape == (2, 2) and 3 not in ids[0] and 5 not in ids[1]
+    monkeypatch.delattr(RatingMF, "item_vectors")
+    with pytest.raises(zoo.InputError, match="mf/rating has no item vectors"):
+        run.similar([3])
+
+
 def test_recommend_from_a_rating_model(tmp_path, ratings_file):
     import zoo
 
@@ -110,8 +167,9 @@ def test_evaluate_gives_the_record_again_and_other_metrics(capsys, trained):
     assert main(["evaluate", str(trained)]) == 0
     shown = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert {name: float(value) for name, value in shown.items()} == pytest.approx(record, abs=1e-6)
-    assert main(["evaluate", str(trained), "--metrics", "map@5", "coverage@10"]) == 0
-    assert "map@5" in capsys.readouterr().out
+    assert main(["evaluate", str(trained), "--metrics", "map@5", "recall_tail@10", "popularity@10"]) == 0
+    shown = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["map@5", "recall_tail@10", "popularity@10"]
 
 
 def test_python_and_command_line_agree(trained):

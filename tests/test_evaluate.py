@@ -2,20 +2,24 @@
 
 import time
 from dataclasses import replace
-from math import log2
+from math import log, log2
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zoo import evaluate
+import zoo
+from zoo import evaluate, names, run
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
+from zoo.errors import InputError
 from zoo.evaluate import Lists
 from zoo.recipe import Examples
 from zoo.types import PADDING, Spec
 
 
+FEW = "simulated:num_users=50,num_videos=40,num_watches=400"
 NAMES = tuple(
     f"{metric}@{k}"
     for metric in ("recall", "recall_capped", "precision", "hit_rate", "mrr", "map", "ndcg")
@@ -49,14 +53,15 @@ def loop_lists(scores, users, train, k):
     return np.array(lists)
 
 
-def loop_metrics(scores, split, k_longest, names=NAMES):
+def loop_metrics(scores, split, k_longest, names=NAMES, wanted=None):
     """Means over users of metrics written for one user; among equal scores a relevant item comes last.
 
-    Items tied with the first that the longest list leaves out count as not listed.
+    Items tied with the first that the longest list leaves out count as not listed. Of the items in `wanted` alone, if
+    given.
     """
     values = {name: [] for name in names}
     for user in range(scores.shape[0]):
-        relevant = set(items_of(split.test, user))
+        relevant = set(items_of(split.test, user)) & (wanted or set(range(scores.shape[1])))
         if not relevant:
             continue
         unseen = set(range(scores.shape[1])) - set(items_of(split.train, user))
@@ -123,6 +128,22 @@ def test_top_items_of_all():
     assert ids.tolist() == np.argsort(-(np.float64(queries) @ np.float64(items).T), axis=1).tolist()
 
 
+def test_similar_items():
+    """By a loop; the third vector is zero, the last has the direction of the first and another length."""
+    _, items = vectors(1, 30)
+    items[2], items[-1] = 0, 5 * items[0]
+    ids, cosines = evaluate.similar_items(jnp.asarray(items), np.array([0, 7], np.int32), 29)
+    for row, got, scores in zip((0, 7), ids, cosines):
+        others = [other for other in range(30) if other != row]
+        lengths = np.maximum(np.linalg.norm(np.float64(items), axis=1), 1e-30)
+        exact = {other: items[row] @ items[other] / lengths[row] / lengths[other] for other in others}
+        assert got.tolist() == sorted(others, key=exact.get, reverse=True)
+        np.testing.assert_allclose(scores, [exact[other] for other in got], atol=1e-5)
+    assert ids[0, 0] == 29 and cosines[0, 0] == pytest.approx(1, abs=1e-5)
+    ids, cosines = evaluate.similar_items(jnp.ones((2, 3)), np.array([1], np.int32), 3)
+    assert ids.tolist() == [[0, PADDING, PADDING]] and np.isneginf(cosines[0, 1:]).all()
+
+
 def test_a_user_who_has_seen_everything_gets_padding():
     queries, items = vectors(2, 5)
     seen = evaluate.lists_by_user(interactions([0] * 5, range(5), 2, 5))
@@ -179,6 +200,41 @@ def test_coverage_counts_what_is_listed():
     assert got == {"coverage@1": 2 / 5, "coverage@2": 3 / 5}
 
 
+@pytest.mark.parametrize("levels", [None, 3], ids=["distinct", "ties"])
+def test_metrics_of_a_popularity_bucket(levels):
+    """Each bucket by a loop in which only its items are relevant; the buckets by a walk through all interactions."""
+    rng = np.random.default_rng(2)
+    split = random_split(40, 30, share=0.5)
+    kept = rng.random(len(split.train)) < 0.9**split.train.item  # a few popular items, many rare ones
+    split = replace(split, train=split.train.take(kept))
+    counts = [split.train.item.tolist().count(item) for item in range(30)]
+    walk = [item for item in sorted(range(30), key=lambda item: (-counts[item], item)) for _ in range(counts[item])]
+    third = [min(3 * walk.index(item) // len(walk), 2) if item in walk else 2 for item in range(30)]
+    scores = rng.random((40, 30)) if levels is None else rng.integers(levels, size=(40, 30))
+    scores = scores.astype(np.float32)
+    for place, bucket in enumerate(("head", "mid", "tail")):
+        wanted = {item for item in range(30) if third[item] == place}
+        names = [f"{name.split('@')[0]}_{bucket}@{name.split('@')[1]}" for name in NAMES]
+        got = evaluate.ranking_of_vectors(np.eye(40, dtype=np.float32), scores.T, split, names=names)
+        want = loop_metrics(scores, split, 5, wanted=wanted)
+        assert list(got.values()) == pytest.approx(list(want.values()), abs=1e-12)
+        assert levels or min(got.values()) > 0
+
+
+def test_a_bucket_without_held_out_items_is_named():
+    split = Split(interactions([0, 1, 1], [1, 1, 2], 2, 4), interactions([0], [1], 2, 4))
+    with pytest.raises(InputError, match=r"'recall_tail@2'.*of the tail"):
+        evaluate.ranking_of_vectors(np.ones((2, 1)), np.ones((4, 1)), split, names=("recall_head@2", "recall_tail@2"))
+
+
+def test_popularity_of_what_is_listed():
+    """User 0 gets items 3 and 2 (of no and 2 interactions), user 1 item 3 and no other."""
+    split = Split(interactions([0, 0, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2], 2, 4), interactions([0, 1], [2, 3], 2, 4))
+    scores = np.array([[0, 0, 1, 2], [0, 0, 0, 1]], np.float32)
+    got = evaluate.ranking_of_vectors(np.eye(2, dtype=np.float32), scores.T, split, names=("popularity@2",))
+    assert got == {"popularity@2": pytest.approx((0 + log(2) + 0) / 3)}
+
+
 def test_the_size_of_blocks_does_not_matter(monkeypatch):
     split, names = random_split(101, 130, share=0.2), (*NAMES, "coverage@5")
     queries, items = vectors(101, 130, dim=32)
@@ -190,9 +246,11 @@ def test_the_size_of_blocks_does_not_matter(monkeypatch):
     assert all(metrics == found[0] for metrics in found)
 
 
-@pytest.mark.parametrize("name", ["recal@20", "recall", "recall@0", "recall@-1", "recall@x"])
+@pytest.mark.parametrize(
+    "name", ["recal@20", "recall", "recall@0", "recall@-1", "recall@x", "recall_tail", "coverage_tail@5"]
+)
 def test_wrong_metric_names(name):
-    with pytest.raises(ValueError, match=r"recall@|such as"):
+    with pytest.raises(ValueError, match=r"(recall|coverage)@|such as"):
         evaluate.parse_name(name)
 
 
@@ -232,6 +290,37 @@ def test_scores_in_blocks(monkeypatch):
     column = np.arange(20_001, dtype=np.float32)
     got = evaluate.score(Fixed(), _no_state(), {}, {"score": column})
     assert np.array_equal(got, column)
+
+
+@pytest.mark.parametrize("recipe", ["mf/smoke", "mf/rating"])
+def test_an_evaluation_compiles_once(recipe, caplog):
+    """However often a model is judged, and in a second run of an equal model: as --validate does every epoch."""
+    job = names.job(
+        names.Request(recipe, "simulated:num_users=50,num_videos=40,num_watches=400", settings={"epochs": 1})
+    )
+
+    def judged(seed):
+        prepared = run.prepare(replace(job, seed=seed))
+        state = prepared.initial()
+        return lambda: job.recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
+
+    one, other = judged(0), judged(1)
+    first = one()
+    with jax.log_compiles():
+        assert one() == first != other()
+    assert not [line for line in caplog.messages if "ompiling" in line or "racing" in line]
+
+
+def test_a_validated_run_traces_its_evaluation_once(tmp_path, monkeypatch):
+    traces, ask = [], evaluate._ask_query
+
+    def counted(bound, batch):
+        traces.append(bound)
+        return ask(bound, batch)
+
+    monkeypatch.setattr(evaluate, "_ask_query", counted)
+    record = zoo.train("mf/smoke", data=FEW, validate=True, epochs=4, patience=4, workdir=tmp_path / "run").record
+    assert record["training"]["epochs"] == 4 and len(traces) == 1
 
 
 def test_lists_by_user():

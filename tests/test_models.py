@@ -84,6 +84,14 @@ def test_a_model_is_a_file_with_recipes(model):
     assert next(iter(module.RECIPES)) != "smoke"
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_a_value(model):
+    """Built twice it is equal, so that what was compiled for one serves the other."""
+    job, prepared, _, _ = made(model)
+    again = job.recipe.model(prepared.examples.spec)
+    assert again == prepared.model and hash(again) == hash(prepared.model)
+
+
 @pytest.mark.parametrize("model", TRAINED)
 def test_every_parameter_moves(model):
     before, after, metrics = one_step(model, made(model)[2])
@@ -135,8 +143,9 @@ def test_the_step_lowers_for_every_platform(model, platform):
 def test_saved_and_restored_bit_for_bit(model, tmp_path):
     _, after, _ = one_step(model, made(model)[2])
     manager = checkpoint.open_folder(tmp_path)
-    checkpoint.save(manager, after, None, {"saves": 1})
-    restored, _, _ = checkpoint.restore(manager, jax.eval_shape(lambda: after), tmp_path)
+    shapes = jax.eval_shape(lambda: after)
+    checkpoint.save(manager, after, None, {"saves": 1}, shapes)
+    restored, _, _ = checkpoint.restore(manager, shapes, shapes, tmp_path)
     _, one, _ = one_step(model, made(model)[2], state=after)
     _, two, _ = one_step(model, made(model)[2], state=restored)
     assert checkpoint.checksums(restored) == checkpoint.checksums(after)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from zoo import objectives
+from zoo.errors import InputError
 from zoo.types import PADDING
 
 
@@ -123,6 +124,20 @@ def test_bpr_draws_anew_for_each_example_and_key():
     assert np.mean(first == np.asarray(recording.asked[:, 1])) < 0.3
     counts = np.bincount(first, minlength=ITEMS)
     assert len(counts) == ITEMS and counts.min() > 100  # 167 expected
+
+
+def test_bpr_in_pairs():
+    """Examples 0 and 1, 2 and 3 are each other's negative; 4 stands beside padding."""
+    even = {name: column[:6] for name, column in BATCH.items()}
+    losses = objectives.bpr_in_pairs(MODEL, even, jax.random.key(0))
+    negatives = [ITEM[other] for other in (1, 0, 3, 2)]
+    want = [log(1 + exp(score(USER[n], other) - score(USER[n], ITEM[n]))) for n, other in enumerate(negatives)]
+    assert losses.shape == (6,) and losses[4] == 0 and np.isfinite(losses).all()
+    np.testing.assert_allclose(losses[:4], want, rtol=1e-5)
+    without_mask = {name: column[:4] for name, column in BATCH.items() if name != "mask"}
+    np.testing.assert_allclose(objectives.bpr_in_pairs(MODEL, without_mask, jax.random.key(0)), want, rtol=1e-5)
+    with pytest.raises(InputError, match="batch_size is 7"):
+        objectives.bpr_in_pairs(MODEL, BATCH, jax.random.key(0))
 
 
 def test_in_batch_softmax():

@@ -118,6 +118,28 @@ def test_no_table_travels(objective, shard_rows, wrap):
     assert compiled.memory_analysis().alias_size_in_bytes >= held  # updated in place
 
 
+def test_a_table_that_travels_is_seen():
+    users, items = 6_000, 5_000
+    layout = parallel.layout(DEVICES, shard_rows=True)
+    optimizer = optimizers.dense_adam(0.01)
+    _, compiled, _ = prepared(objectives.full_softmax, optimizer, layout, parallel.shard_map, users, items)
+    assert any(items in shape for one in collectives(compiled) for shape in one.shapes)
+
+
+@pytest.mark.parametrize("wrap", WRAPS, ids=lambda wrap: wrap.__name__)
+def test_an_id_among_the_unused_rows_of_a_divided_table_is_padding(wrap):
+    layout = parallel.layout(DEVICES, shard_rows=True)
+    model = MF(Spec(num_users=203, num_items=101), 16)
+    batch = {"user": jnp.full(BATCH, 203), "item": jnp.full(BATCH, 102), "mask": jnp.ones(BATCH)}
+    objective, optimizer = OBJECTIVES["own negatives"], optimizers.sgd(20.0)
+    state = init_state(model, objective, optimizer, batch, jax.random.key(0), {}, layout)
+    assert state.tables["user"].shape[0] == 204
+    before = {name: np.asarray(table) for name, table in state.tables.items()}
+    after, _ = make_train_step(model, objective, optimizer, partial(wrap, layout=layout))(state, batch)
+    for name, rows in (("user", 203), ("item", 101)):
+        np.testing.assert_array_equal(np.asarray(after.tables[name])[rows:], before[name][rows:])
+
+
 def test_more_devices_than_there_are():
     with pytest.raises(InputError, match="64 devices asked for, but there are 4"):
         zoo.train("mf/smoke", devices=64)

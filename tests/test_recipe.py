@@ -38,6 +38,14 @@ def test_fields_and_settings_of_parts():
     assert RECIPE.epochs == 10 and RECIPE.objective.keywords == {"num_negatives": 2}
 
 
+def test_a_setting_changes_in_a_partial_that_was_used():
+    """jax puts attributes on the functions that it traces, and a partial of such a partial stays nested."""
+    objective = partial(objectives.bpr, l2=0.5)
+    objective.used = True
+    changed = override(override(RECIPE, {"objective": objective}), {"objective.l2": 0.25}).objective
+    assert changed.func is objectives.bpr and changed.keywords == {"l2": 0.25}
+
+
 def test_values_from_python_are_taken_as_they_are():
     assert override(RECIPE, {"optimizer": optimizers.sgd}).optimizer is optimizers.sgd
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import checkpoint, run, train_step
+from zoo import checkpoint, parallel, run, train_step
+from zoo.errors import InputError
 from zoo.names import Request, job
 from zoo.run import chunk_bounds, fit
 
@@ -112,3 +113,12 @@ def test_one_host_read_a_chunk_and_at_most_two_traces(tmp_path, monkeypatch):
     steps = run.steps_per_epoch(run.prepare(asked).examples, asked.recipe)
     assert len(reads) == 3 * len(chunk_bounds(steps, 128)) > 3
     assert len(traces) <= 2
+
+
+def test_a_checkpoint_of_other_arrays_is_refused(tmp_path):
+    request = Request("mf/smoke", WORLD, settings={"epochs": 1})
+    fit(job(request), tmp_path, quiet=True)
+    shapes = jax.eval_shape(run.prepare(job(Request("mf/smoke", WORLD, settings={"embedding_dim": 5}))).initial)
+    place = tmp_path / "checkpoints"
+    with pytest.raises(InputError, match="is of a state with other arrays"):
+        checkpoint.restore(checkpoint.open_folder(place), parallel.abstract(shapes, None), shapes, place)

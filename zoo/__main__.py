@@ -1,4 +1,4 @@
-"""The command line: zoo list | data | train | evaluate | recommend | describe.
+"""The command line: zoo list | data | train | tune | evaluate | recommend | similar | describe.
 
 Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
 """
@@ -6,7 +6,9 @@ Exit status 0 only if the command finished; 2, with one line that says what to d
 import argparse
 import difflib
 import json
+import math
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,6 +71,7 @@ def parser() -> Parser:
         "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
     )
     trained.add_argument("--quiet", action="store_true", help="no progress bar")
+    trained.add_argument("--stream", action="store_true", help="read a Parquet file that need not fit in memory")
     trained.add_argument(
         "--devices", type=int, metavar="N", help="divide each batch over N devices (on a CPU, N virtual ones)"
     )
@@ -77,27 +80,43 @@ def parser() -> Parser:
     trained.add_argument("--coordinator", metavar="HOST:PORT", help="several processes: where process 0 listens")
     trained.add_argument("--num-processes", type=int, metavar="N", help="several processes: how many")
     trained.add_argument("--process-id", type=int, metavar="I", help="several processes: which this is, from 0")
+    tuned = command("tune", run_tune, "search settings of a model, on validation rows alone")
+    _add_request(tuned)
+    tuned.add_argument("--trials", type=int, default=20, metavar="N", help="settings to draw and try (default 20)")
+    tuned.add_argument("--workdir", metavar="DIR", help="where it goes (default runs/tune-MODEL-RECIPE-DATA-SEED)")
+    tuned.add_argument("--resume", action="store_true", help="go on with the search in the folder, or start it")
+    tuned.add_argument("--quiet", action="store_true", help="no progress bar")
     described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
     _add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
     judged.add_argument("folder", metavar="DIR", help="the folder of a run")
-    judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 coverage@20")
-    given = command("recommend", run_recommend, "the best items for a user")
+    judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 recall_tail@20")
+    given = command("recommend", run_recommend, "the best items for a user, or for many")
     given.add_argument("folder", metavar="DIR", help="the folder of a run")
-    given.add_argument("--user", metavar="RAW_ID", required=True, help="the user's id as it stands in the data")
+    asked = given.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--user", metavar="RAW_ID", help="the user's id as it stands in the data")
+    asked.add_argument("--users", metavar="FILE", help="an id a line, or a .csv or .parquet with a column user")
+    asked.add_argument("--all-users", action="store_true", help="every user of the data")
+    given.add_argument("--output", metavar="FILE", help="a .csv or .parquet of user, item, rank, score")
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
+    alike = command("similar", run_similar, "the items most like an item")
+    alike.add_argument("folder", metavar="DIR", help="the folder of a run")
+    alike.add_argument("--item", metavar="RAW_ID", required=True, help="the item's id as it stands in the data")
+    alike.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     return top
 
 
 def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL[/RECIPE]", help="see zoo list; without RECIPE the model's first")
     command.add_argument(
-        "--data", metavar="NAME|PATH", help="see zoo data; or your own file or folder (default: the recipe's)"
+        "--data",
+        metavar="NAME|PATH",
+        help="see zoo data; or your own file (.csv .tsv .parquet .inter) or folder (default: the recipe's)",
     )
     command.add_argument(
         "--split",
         metavar="NAME",
-        help="random, per_user, leave_one_out, temporal, per_user_temporal, new_items, published",
+        help="random, per_user, leave_one_out, temporal, per_user_temporal, new_items, user_sample, published",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--epochs", metavar="N")
@@ -168,6 +187,28 @@ def run_train(options: argparse.Namespace) -> None:
         _print_record(run.record, run.folder)
 
 
+def run_tune(options: argparse.Namespace) -> None:
+    from zoo import names
+    from zoo.tune import draw_history, tune
+
+    request = _request(options)
+    job = names.job(request)
+    default = names.folder(job)
+    folder = Path(options.workdir) if options.workdir else default.with_name(f"tune-{default.name}")
+    lines = tune(
+        job, folder, trials=options.trials, fixed=list(request.settings), resume=options.resume, quiet=options.quiet
+    )
+    title = f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}"
+    _print_trials(lines, title)
+    print("to train the best on all training rows and judge it on test:")
+    print(_train_command(request, job.names, lines[0]["settings"]))
+    try:
+        draw_history(folder, title)
+    except ImportError:
+        print("history.svg needs matplotlib: pip install 'jax-recsys-zoo[plots]', then this command with --resume")
+    print(f"history: {folder / 'history.jsonl'}")
+
+
 def run_describe(options: argparse.Namespace) -> None:
     from rich.table import Table
 
@@ -190,13 +231,38 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 
 def run_recommend(options: argparse.Namespace) -> None:
-    import numpy as np
+    from zoo.api import load
+    from zoo.data import lists
+    from zoo.data.interactions import rows_of
 
+    output = Path(options.output) if options.output else None
+    if output:
+        lists.check_output(output)
+    elif not options.user:
+        raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
+    run = load(options.folder)
+    users = run.interactions.user_ids
+    if options.users:
+        users = lists.read_users(Path(options.users), users)
+    elif options.user:
+        users = users[rows_of(options.user, users, "user")]
+    ids, scores = run.recommend(users, options.k)
+    if output:
+        print(f"{lists.write_lists(output, users, ids, scores):,} rows for {len(users):,} users: {output}")
+    else:
+        _print_list(ids[0], scores[0])
+
+
+def run_similar(options: argparse.Namespace) -> None:
     from zoo.api import load
 
-    ids, scores = load(options.folder).recommend([options.user], options.k)
-    for item, score in zip(ids[0], scores[0], strict=True):
-        if np.isfinite(score):
+    ids, cosines = load(options.folder).similar(options.item, options.k)
+    _print_list(ids[0], cosines[0])
+
+
+def _print_list(ids: Sequence[Any], scores: Sequence[float]) -> None:
+    for item, score in zip(ids, scores, strict=True):
+        if math.isfinite(score):
             print(f"{item}\t{score:.6f}")
 
 
@@ -220,8 +286,41 @@ def _request(options: argparse.Namespace) -> Any:
     }
     reader = {name: value for name, value in reader.items() if value}
     return Request(
-        options.model, options.data, options.split, options.optimizer, options.seed, options.validate, settings, reader
+        options.model,
+        options.data,
+        options.split,
+        options.optimizer,
+        options.seed,
+        options.validate,
+        settings,
+        reader,
+        getattr(options, "stream", False),
     )
+
+
+def _train_command(request: Any, names: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The command line that trains what a request asks for, with further settings: the inverse of `_request`."""
+    named = {"--data": request.data, "--split": request.split, "--optimizer": request.optimizer, "--seed": request.seed}
+    named |= {f"--{role}-column": name for role, name in request.reader.get("columns", {}).items()}
+    named |= {"--separator": request.reader.get("separator")}
+    words = ["zoo", "train", f"{names['model']}/{names['recipe']}"]
+    words += [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
+    for name, value in {**request.settings, **settings}.items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def _print_trials(lines: Sequence[Mapping[str, Any]], title: str, most: int = 10) -> None:
+    from rich.table import Table
+
+    metric, settings = lines[0]["metric"], list(lines[0]["settings"])
+    title = f"{title}: the best {min(most, len(lines))} of {len(lines)} trials, on validation rows"
+    table = Table("trial", metric, "after epochs", *settings, title=title)
+    for line in lines[:most]:
+        value = "diverged" if line["value"] is None else f"{line['value']:.4f}"
+        drawn = (f"{line['settings'][name]:g}" for name in settings)
+        table.add_row(f"{line['trial']}", value, f"{line['epochs']}", *drawn)
+    _console().print(table)
 
 
 def _print_record(record: Mapping[str, Any], folder: Path) -> None:

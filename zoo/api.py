@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zoo import checkpoint, evaluate, names, parallel, workdir
+from zoo.data import catalog, stream
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, rows_of
 from zoo.errors import InputError
@@ -39,17 +40,50 @@ class Run:
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
-        recipe, interactions = self.job.recipe, self.job.interactions
-        if recipe.recommend is None or not isinstance(interactions, Interactions):
-            raise InputError(
-                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and ranks no items:"
-                " take a ranking or rating recipe to recommend"
-            )
+        recipe, interactions = self.job.recipe, self.interactions
+        assert recipe.recommend is not None, "a recipe that reads interactions recommends"
         rows = rows_of(users, interactions.user_ids, "user")
-        seen = evaluate.lists_by_user(interactions)
+        seen = evaluate.lists_by_user(self._rows_of(rows))
         prepared = self.prepared
         ids, scores = recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
         return interactions.item_ids[np.where(ids == PADDING, 0, ids)], scores
+
+    @property
+    def interactions(self) -> Interactions:
+        """The data of the run; InputError for a recipe that reads fields, which knows no list of users and items."""
+        if not isinstance(self.job.interactions, Interactions):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and ranks no items:"
+                " take a ranking or rating recipe, such as mf/ranking"
+            )
+        return self.job.interactions
+
+    def _rows_of(self, users: np.ndarray) -> Interactions:
+        """The interactions, with all that these users have: of a streamed log they are still in its file alone."""
+        interactions = self.interactions
+        if interactions.streamed_counts is None:
+            return interactions
+        columns = self.job.names["request"]["reader"].get("columns", {})
+        return stream.rows_of_users(Path(self.job.names["data"]).expanduser(), columns, interactions, users)
+
+    def similar(self, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The k items most like each of `items`, raw ids: raw item ids [items, k] and cosines float32, best first.
+
+        Alike are items whose vectors point the same way; the item itself is left out. Filled up as in `recommend`.
+        InputError for an id that the data does not have, and for a model without item vectors.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}: a list has at least one item")
+        item_ids = self.interactions.item_ids
+        if not hasattr(self.prepared.model, "item_vectors"):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} has no item vectors to compare: it scores a user"
+                " and an item together; take a model that retrieves, such as mf/ranking"
+            )
+        rows = rows_of(items, item_ids, "item")
+        vectors = evaluate.item_vectors(self.prepared.model, self.state, self.prepared.examples.constants)
+        ids, cosines = evaluate.similar_items(vectors, rows, k)
+        return item_ids[np.where(ids == PADDING, 0, ids)], cosines
 
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
         """Metrics of the held-out part; `names` such as ["recall@50"] in place of the recipe's own."""
@@ -62,7 +96,7 @@ class Run:
 def train(
     model: str,
     *,
-    data: str | Interactions | FieldTable | None = None,
+    data: Any = None,
     split: str | None = None,
     optimizer: str | None = None,
     seed: int = 0,
@@ -71,6 +105,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
+    stream: bool = False,
     devices: int | None = None,
     mode: str = "jit",
     shard_tables: bool = False,
@@ -78,16 +113,26 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a FieldTable; `settings` any
-    setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. `devices` are so
-    many of JAX's, over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each
-    holds its part of the rows.
+    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe
+    with columns user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user":
+    ...})`), which for a recipe of fields has a column label and a column a field. `settings` are any settings of the
+    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`, data is a Parquet
+    file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's, over which each batch is
+    divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
-    name, interactions = (None, data) if isinstance(data, (Interactions, FieldTable)) else (data, None)
-    request = names.Request(model, name, split, optimizer, seed, validate, settings)
+    name, interactions = None, None
+    if data is None or isinstance(data, (str, Path)):
+        name = None if data is None else str(data)
+    elif isinstance(data, (Interactions, FieldTable)):
+        interactions = data
+    else:
+        interactions = catalog.load(data, names.recipe(model)[2].reads)
+    if stream and interactions is not None:
+        raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
+    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
     return run_request(
         request,
         interactions,
@@ -117,7 +162,7 @@ def run_request(
     layout, wrap = names.devices(devices, mode, shard_tables)
     job = names.job(request, interactions)
     folder = Path(folder) if folder is not None else names.folder(job)
-    options = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
+    options: dict[str, Any] = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
     record, prepared, state = fit(
         job, folder, resume=resume, overwrite=overwrite, quiet=quiet, layout=layout, wrap=wrap, **options
     )
@@ -125,7 +170,10 @@ def run_request(
 
 
 def load(folder: str | Path) -> Run:
-    """The run in a folder, as it stands at its last checkpoint: the data is not needed again."""
+    """The run in a folder, as it stands at its last checkpoint.
+
+    The data is not needed again, except for the recommendations of a streamed run.
+    """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
     interactions = workdir.load_data(folder / "data.npz")
@@ -136,8 +184,9 @@ def load(folder: str | Path) -> Run:
     job = names.job(request, interactions)
     prepared = prepare(job)
     checkpoints = folder / "checkpoints"
-    like = parallel.abstract(jax.eval_shape(prepared.initial), None)
-    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), like, checkpoints)
+    shapes = jax.eval_shape(prepared.initial)
+    like = parallel.abstract(shapes, None)
+    restored = checkpoint.restore(checkpoint.open_folder(checkpoints), like, shapes, checkpoints)
     if restored is None:
         raise InputError(f"{folder} has no checkpoint yet: resume the run with --resume")
     state, best, progress = restored

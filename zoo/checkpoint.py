@@ -1,13 +1,16 @@
 """Checkpoints by orbax: the state, the best state so far, and where the loop stands, in one atomic step folder.
 
-A checkpoint is complete or absent, so a run killed at any moment resumes from the last complete one. Each array's
-CRC-32 is kept beside it: a damaged file is found when it is read, not by odd results later.
+A checkpoint is complete or absent, so a run killed at any moment resumes from the last complete one. A CRC-32 of each
+file, and of each array, is kept beside it: damage is found when a checkpoint is read, not by odd results later. An
+array that other devices pad differently, or that lies in several processes, has only its files' CRC-32.
+
+`shapes` is a state as one device holds it: a checkpoint is of that state, whatever devices saved or restore it.
 """
 
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +38,14 @@ def open_folder(folder: Path, keep: int = 2) -> Manager:
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
-def save(manager: Manager, state: TrainState, best: TrainState | None, progress: Mapping[str, Any]) -> None:
+def save(
+    manager: Manager, state: TrainState, best: TrainState | None, progress: Mapping[str, Any], shapes: TrainState
+) -> None:
     """Write one checkpoint, numbered by progress["saves"]."""
     states = {"state": state} | ({} if best is None else {"best": best})
     checks = {name: checksums(value) for name, value in states.items()}
     items: dict[str, Any] = {name: ocp.args.StandardSave(value) for name, value in states.items()}
-    items["progress"] = ocp.args.JsonSave({"progress": dict(progress), "crc32": checks})
+    items["progress"] = ocp.args.JsonSave({"progress": dict(progress), "crc32": checks, "shapes": _shapes(shapes)})
     manager.save(int(progress["saves"]), args=ocp.args.Composite(**items), force=True)
     folder = Path(manager.directory) / str(progress["saves"])
     processes.first_does(
@@ -48,10 +53,13 @@ def save(manager: Manager, state: TrainState, best: TrainState | None, progress:
     )
 
 
-def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainState, TrainState | None, dict] | None:
+def restore(
+    manager: Manager, like: TrainState, shapes: TrainState, folder: Path
+) -> tuple[TrainState, TrainState | None, dict] | None:
     """The latest (state, best state, progress), or None where nothing was saved yet.
 
-    `like` gives structure, shapes and sharding (jax.ShapeDtypeStruct will do). InputError for a damaged checkpoint.
+    `like` gives structure, shapes and sharding (jax.ShapeDtypeStruct will do). InputError for a damaged checkpoint and
+    for one of another state than `shapes`.
     """
     step = manager.latest_step()
     if step is None:
@@ -60,9 +68,14 @@ def restore(manager: Manager, like: TrainState, folder: Path) -> tuple[TrainStat
     _check_files(place, len(manager.all_steps()))
     reason = "an array differs from its checksum"
     try:
-        states, saved = _read(manager, step, like)
+        saved = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+        if saved["shapes"] != _shapes(shapes):
+            raise InputError(f"checkpoint {place} is of a state with other arrays: it was saved by another model")
+        states = _read(manager, step, like, saved["crc32"])
         if all(_agree(checksums(state), saved["crc32"][name]) for name, state in states.items()):
             return states["state"], states.get("best"), saved["progress"]
+    except InputError:
+        raise
     except Exception as error:  # orbax, tensorstore and json each raise their own kinds
         # The reads that failed beside the first one would each be logged when they are collected.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -99,11 +112,14 @@ def _crc32(path: Path) -> int:
     return zlib.crc32(path.read_bytes())
 
 
-def _read(manager: Manager, step: int, like: TrainState) -> tuple[dict[str, TrainState], dict[str, Any]]:
-    saved = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+def _read(manager: Manager, step: int, like: TrainState, names: Iterable[str]) -> dict[str, TrainState]:
     # Not strict: a table saved by more or fewer devices has other unused rows at its end.
-    items: dict[str, Any] = {name: ocp.args.StandardRestore(like, strict=False) for name in saved["crc32"]}
-    return dict(manager.restore(step, args=ocp.args.Composite(**items)).items()), saved
+    items: dict[str, Any] = {name: ocp.args.StandardRestore(like, strict=False) for name in names}
+    return dict(manager.restore(step, args=ocp.args.Composite(**items)).items())
+
+
+def _shapes(state: TrainState) -> list[list[int]]:
+    return [list(leaf.shape) for leaf in jax.tree.leaves(state)]
 
 
 def checksums(state: TrainState) -> list[dict[str, Any]]:

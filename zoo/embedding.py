@@ -44,9 +44,9 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
-        ids = _no_wrap(ids)
+        ids = self._known(ids)
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
-        return self._recorded(rows, {"ids": ids})
+        return self._recorded(rows, {"ids": ids, "rows": rows})
 
     def bag(self, ids: Array, weight: Array) -> Array:
         """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].
@@ -54,7 +54,7 @@ class Embed(nn.Module):
         A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
         scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
-        ids = _no_wrap(ids)
+        ids = self._known(ids)
 
         def add(total, entry):
             entry_ids, entry_weight = entry
@@ -74,6 +74,14 @@ class Embed(nn.Module):
         if self._is_shard():
             return parallel.rows_of_shards(self.table.value, ids, gather)
         return gather(self.table.value, ids)
+
+    def _known(self, ids: Array) -> Array:
+        """Ids that are no row made PADDING: a negative one would count from the table's end, and a table divided over
+        devices may have unused rows after its last. (The comparison slows a gather down, hence only where needed.)"""
+        unknown = ids < 0
+        if self.table.value.shape[0] != self.num_rows:
+            unknown |= ids >= self.num_rows
+        return jnp.where(unknown, PADDING, ids)
 
     def _is_shard(self) -> bool:
         """Whether this device holds some of the rows only. A table on one device may hold a few too many, unused."""
@@ -102,17 +110,13 @@ def gather(table: Array, ids: Array) -> Array:
     return jax.lax.optimization_barrier(table.at[ids].get(mode="clip") * known[:, None])
 
 
-def _no_wrap(ids: Array) -> Array:
-    """Negative ids made PADDING: indexing would count them from the end of the table."""
-    return jnp.where(ids < 0, PADDING, ids)
-
-
 class RowGradient(NamedTuple):
     """The gradient of one table in one step. An unused entry has id num_rows, sum 0 and count 0; writes drop it."""
 
     ids: Array | None  # int32 [rows], distinct if `summed`; None: the whole table was looked up
     sums: Array  # float [rows, dim]; [num_rows, dim] where ids is None
     counts: Array | None  # float [rows], how often the id occurs in the batch
+    values: Array | None = None  # float [rows, dim], the rows themselves where the lookup has them at hand
 
 
 def to_collection(tables: Mapping[str, Array]) -> dict:
@@ -137,32 +141,38 @@ def lookups_by_table(lookups: Mapping, gradients: Mapping) -> dict[str, list[tup
     return by_table
 
 
-def of_whole_batch(lookup: dict[str, Array], gradient: Array, in_batch: bool) -> tuple[dict[str, Array], Array]:
+def of_whole_batch(
+    lookup: dict[str, Array], gradient: Array, in_batch: bool, shard_rows: int | None
+) -> tuple[dict[str, Array], Array]:
     """A lookup with its gradient as the whole batch makes them, from this device's part of it.
 
     `in_batch`: ids differ from example to example, so those of all devices are put one after the other; else all
-    devices looked up the same and their gradients add up. No array of the table's size travels but that of `all()`.
+    devices looked up the same and their gradients add up. A device that holds `shard_rows` rows of a divided table sees
+    those alone. No array of the table's size travels but the gradient of `all()`.
     """
-    if not in_batch:
-        return lookup, parallel.total(gradient)
-    gathered = {name: parallel.gather(lookup[name]) for name in ("ids", "weight") if name in lookup}
-    return lookup | gathered, parallel.gather(gradient)
-
-
-def of_own_rows(lookup: dict[str, Array], gradient: Array, shard_rows: int) -> tuple[dict[str, Array], Array]:
-    """A lookup with its gradient as the device sees them that holds `shard_rows` rows of the table."""
-    if "whole" not in lookup:
-        return lookup | {"ids": parallel.own_rows(lookup["ids"], shard_rows)}, gradient
-    missing = parallel.whole_size(shard_rows) - gradient.shape[0]
-    return lookup, parallel.own_part(jnp.pad(gradient, ((0, missing), (0, 0))))
+    if "whole" in lookup and shard_rows is not None:
+        missing = parallel.whole_size(shard_rows) - gradient.shape[0]
+        return lookup, parallel.own_part_of_total(jnp.pad(gradient, ((0, missing), (0, 0))))
+    if in_batch:
+        lookup = lookup | {name: parallel.gather(lookup[name]) for name in ("ids", "weight") if name in lookup}
+        gradient = parallel.gather(gradient)
+    else:
+        gradient = parallel.total(gradient)
+    if shard_rows is not None:
+        lookup = lookup | {"ids": parallel.own_rows(lookup["ids"], shard_rows)}
+    return lookup, gradient
 
 
 def separate_gradients(lookups: list[tuple[dict[str, Array], Array]]) -> list[RowGradient]:
     """One RowGradient a plain lookup, duplicates left in: enough for a linear rule such as SGD. Bags are not taken."""
-    return [
-        RowGradient(lookup["ids"].reshape(-1), gradient.reshape(-1, gradient.shape[-1]), None)
-        for lookup, gradient in lookups
-    ]
+    return [_separate_gradient(lookup["ids"], lookup["rows"], gradient) for lookup, gradient in lookups]
+
+
+def _separate_gradient(ids: Array, rows: Array, gradient: Array) -> RowGradient:
+    dim = gradient.shape[-1]
+    # The rows read on one device are not those of ids gathered from all.
+    values = rows.reshape(-1, dim) if rows.shape[:-1] == ids.shape else None
+    return RowGradient(ids.reshape(-1), gradient.reshape(-1, dim), None, values)
 
 
 def summed_gradient(
@@ -226,7 +236,8 @@ def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int
     whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
         if "whole" in lookup:
-            whole = whole.at[: gradient.shape[0]].add(gradient)
+            # Not .at[:n].add, on whose scatter the compiler of jax 0.11.2 crashes under shard_map.
+            whole = whole + jnp.pad(gradient, ((0, num_rows - gradient.shape[0]), (0, 0)))
         else:
             whole = add_rows(whole, lookup, gradient)
     return RowGradient(None, whole, None)

@@ -6,7 +6,7 @@ comes last, so constant scores earn nothing, and NaN stops the evaluation.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from zoo.data.splits import Split
 from zoo.embedding import to_collection
 from zoo.errors import InputError
 from zoo.recipe import Examples
-from zoo.types import PADDING, TrainState
+from zoo.types import PADDING, Batch, TrainState
 
 
 CLICK_METRICS = ("auc", "log_loss", "accuracy", "calibration")
@@ -54,25 +54,17 @@ def query_vectors(
     model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]
 ) -> Array:
     """Query vectors of a Retriever, float [queries, dim]."""
-
-    def ask(bound, batch):
-        return bound.query(batch, bound.prepare())
-
-    return _in_blocks(model, state, constants, columns, ask)
+    return _in_blocks(model, state, constants, columns, _ask_query)
 
 
 def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
     """Item vectors of a Retriever, float [items, dim]."""
-
-    def ask(bound):
-        return bound.item_vectors(None, bound.prepare())
-
-    return jax.jit(partial(model.apply, method=ask))(variables(state, constants))
+    return _all_items(model, variables(state, constants))
 
 
 def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
     """Scores of a Scorer, float [examples]."""
-    return _in_blocks(model, state, constants, columns, lambda bound, batch: bound(batch))
+    return _in_blocks(model, state, constants, columns, _ask_score)
 
 
 def top_items(
@@ -99,6 +91,17 @@ def top_items(
     ids = np.where(np.isneginf(scores), PADDING, ids)
     missing = ((0, 0), (0, k - k_found))
     return np.pad(ids, missing, constant_values=PADDING), np.pad(scores, missing, constant_values=-np.inf)
+
+
+def similar_items(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k items whose vectors have the largest cosine with those of `rows`, which are left out themselves.
+
+    Ids int32 and cosines float32, both [rows, k], best first, filled up as in `top_items`. A zero vector has cosine 0.
+    """
+    lengths = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / jnp.where(lengths > 0, lengths, 1.0)
+    itself = Lists(np.arange(len(rows) + 1), rows)
+    return top_items(units[rows], units, np.arange(len(rows)), itself, k)
 
 
 @partial(jax.jit, static_argnums=(4, 5))
@@ -137,36 +140,63 @@ def _hidden_pairs(users: np.ndarray, seen: Lists | None, num_blocks: int, block:
 
 
 def ranking_metrics(
-    ids: np.ndarray, scores: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int, names: Sequence[str]
+    ids: np.ndarray, scores: np.ndarray, users: np.ndarray, relevant: Lists, counts: np.ndarray, names: Sequence[str]
 ) -> dict[str, float]:
     """Means over the queries of metrics such as "recall@20"; ids and scores are [queries, largest k + 1].
 
-    The one place more shows whether the last place is tied with items that did not make the list.
+    The one place more shows whether the last place is tied with items that did not make the list. `counts` int [items]
+    are training interactions, for metrics that look at popularity.
     """
-    hits = _ties_against(_hits(ids, users, relevant, num_items), scores)
-    num_relevant = relevant.offsets[users + 1] - relevant.offsets[users]
+    judged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     values = {}
     for name in names:
-        metric, k = parse_name(name)
-        if metric == "coverage":
-            values[name] = metrics.coverage(ids[:, :k], num_items)
-        else:
-            values[name] = float(metrics.AT_K[metric](hits[:, :k], num_relevant).mean())
+        metric, bucket, k = parse_name(name)
+        if metric in OF_LISTS:
+            values[name] = OF_LISTS[metric](ids[:, :k], counts)
+            continue
+        if bucket not in judged:
+            part = _in_bucket(relevant, counts, bucket) if bucket else relevant
+            num_relevant = part.offsets[users + 1] - part.offsets[users]
+            if not num_relevant.any():
+                raise InputError(f"metric {name!r}: none of the held-out items is of the {bucket}, by popularity")
+            hits = _ties_against(_hits(ids, users, part, len(counts)), scores)
+            judged[bucket] = hits[num_relevant > 0], num_relevant[num_relevant > 0]
+        hits, num_relevant = judged[bucket]
+        values[name] = float(metrics.AT_K[metric](hits[:, :k], num_relevant).mean())
     return values
 
 
-def parse_name(name: str) -> tuple[str, int]:
-    """ "recall@20" -> ("recall", 20)."""
+# Metrics of the lists alone, whoever they are for: (items [queries, k], counts) -> number.
+OF_LISTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "coverage": lambda items, counts: metrics.coverage(items, len(counts)),
+    "popularity": metrics.popularity,
+}
+
+
+def parse_name(name: str) -> tuple[str, str, int]:
+    """ "recall@20" -> ("recall", "", 20), "recall_tail@20" -> ("recall", "tail", 20)."""
     metric, _, k = name.partition("@")
-    known = [*metrics.AT_K, "coverage"]
+    stem, _, bucket = metric.rpartition("_")
+    if stem in metrics.AT_K and bucket in metrics.BUCKETS:
+        metric = stem
+    else:
+        bucket = ""
+    known = [*metrics.AT_K, *OF_LISTS]
     if metric not in known:
         near = difflib.get_close_matches(metric, known, 1) or known
         raise InputError(
-            f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k"
+            f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k;"
+            " recall_head, recall_mid, recall_tail and the like look at items of one popularity"
         )
     if not k.isdigit() or int(k) < 1:
-        raise InputError(f"metric {name!r} needs a list length, such as {metric}@20")
-    return metric, int(k)
+        raise InputError(f"metric {name!r} needs a list length, such as {name.partition('@')[0]}@20")
+    return metric, bucket, int(k)
+
+
+def _in_bucket(relevant: Lists, counts: np.ndarray, bucket: str) -> Lists:
+    """The same lists with only the items of one popularity bucket left in."""
+    kept = metrics.popularity_buckets(counts)[relevant.items] == metrics.BUCKETS.index(bucket)
+    return Lists(np.concatenate([[0], np.cumsum(kept)])[relevant.offsets], relevant.items[kept])
 
 
 def _hits(ids: np.ndarray, users: np.ndarray, relevant: Lists, num_items: int) -> np.ndarray:
@@ -195,21 +225,28 @@ def ranking_of_vectors(
 
     Only users with held-out items are asked.
     """
-    longest = max(parse_name(name)[1] for name in names)
-    relevant = lists_by_user(split.test)
-    users = np.flatnonzero(np.diff(relevant.offsets))
-    seen = lists_by_user(split.train)
-    ids, scores = top_items(jnp.asarray(queries)[users], jnp.asarray(items), users, seen, longest + 1)
-    return ranking_metrics(ids, scores, users, relevant, split.test.num_items, names)
+    return _ranking(lambda users: jnp.asarray(queries)[users], jnp.asarray(items), split, names)
 
 
 def ranking(
     model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = RANKING_METRICS
 ) -> dict[str, float]:
     """Metrics of a Retriever; examples.test holds one query a user, in the order of the user rows."""
-    queries = query_vectors(model, state, examples.constants, examples.test)
-    items = item_vectors(model, state, examples.constants)
-    return ranking_of_vectors(queries, items, split, names=names)
+
+    def ask(users):
+        columns = {name: column[users] for name, column in examples.test.items()}
+        return query_vectors(model, state, examples.constants, columns)
+
+    return _ranking(ask, item_vectors(model, state, examples.constants), split, names)
+
+
+def _ranking(ask: Callable[[np.ndarray], Array], items: Array, split: Split, names: Sequence[str]) -> dict[str, float]:
+    """`ask` gives the query vectors of user rows: those with held-out items, who may be few."""
+    longest = max(parse_name(name)[-1] for name in names)
+    relevant = lists_by_user(split.test)
+    users = np.flatnonzero(np.diff(relevant.offsets))
+    ids, scores = top_items(ask(users), items, users, lists_by_user(split.train), longest + 1)
+    return ranking_metrics(ids, scores, users, relevant, split.train.item_counts, names)
 
 
 def ratings(
@@ -262,7 +299,7 @@ def _in_blocks(
     state: TrainState,
     constants: Mapping[str, Any],
     columns: Mapping[str, np.ndarray],
-    ask,
+    ask: Callable,
     block: int = 8192,
 ) -> Array:
     """Ask a bound model about columns, block by block, in one compiled call; padding is asked with ids PADDING."""
@@ -275,9 +312,30 @@ def _in_blocks(
         column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill, column.dtype)])
         return column.reshape(-1, block, *column.shape[1:])
 
-    @jax.jit
-    def run(values, blocks):
-        return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
-
-    answers = run(variables(state, constants), {name: padded(np.asarray(column)) for name, column in columns.items()})
+    blocks = {name: padded(np.asarray(column)) for name, column in columns.items()}
+    answers = _answers(model, ask, variables(state, constants), blocks)
     return answers.reshape(-1, *answers.shape[2:])[:size]
+
+
+# A model is a value: equal models of equal shapes share one compiled call, whichever epoch or run asks. What is asked
+# is a function of this module for the same reason.
+@partial(jax.jit, static_argnums=(0, 1))
+def _answers(model: Any, ask: Callable, values: Mapping[str, Any], blocks: Mapping[str, Array]) -> Array:
+    return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
+
+
+@partial(jax.jit, static_argnums=0)
+def _all_items(model: Any, values: Mapping[str, Any]) -> Array:
+    return model.apply(values, method=_ask_items)
+
+
+def _ask_query(bound: Any, batch: Batch) -> Array:
+    return bound.query(batch, bound.prepare())
+
+
+def _ask_items(bound: Any) -> Array:
+    return bound.item_vectors(None, bound.prepare())
+
+
+def _ask_score(bound: Any, batch: Batch) -> Array:
+    return bound(batch)

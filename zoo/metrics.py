@@ -83,6 +83,35 @@ AT_K: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+# recall_tail@20 is recall over the same lists with only the tail's items relevant, a mean over users who have one.
+BUCKETS = ("head", "mid", "tail")
+
+
+def popularity_buckets(counts: np.ndarray) -> np.ndarray:
+    """The place in BUCKETS of each item by its training interactions `counts` int [items]: int8 [items].
+
+    Items stand in falling order of their count, the lower row first among equals, and the interactions in the order of
+    their items: an item is of the head if its first interaction lies in the first third of all, of the mid if in the
+    second, of the tail if in the last or if it has none. The head is few items, the tail most.
+
+    >>> popularity_buckets(np.array([1, 5, 1, 2, 0]))
+    array([2, 0, 2, 1, 2], dtype=int8)
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    buckets = np.empty(len(counts), np.int8)
+    buckets[order] = np.minimum(3 * before // max(counts.sum(), 1), 2)
+    return buckets
+
+
+def popularity(items: np.ndarray, counts: np.ndarray) -> float:
+    """Mean of ln(training interactions, at least 1) over all listed items: its exponential is a geometric mean.
+
+    Items int [users, k], entries >= len(counts) do not count; `counts` int [items].
+    """
+    return float(np.log(np.maximum(counts[items[items < len(counts)]], 1)).mean())
+
+
 def coverage(items: np.ndarray, num_items: int) -> float:
     """Share of the catalogue that stands in at least one list; items int [users, k], entries >= num_items do not
     count."""

@@ -7,13 +7,13 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import zoo.models
-from zoo import optimizers, parallel
-from zoo.data import catalog, splits
+from zoo import optimizers, parallel, tasks
+from zoo.data import catalog, splits, stream
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
@@ -28,6 +28,7 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
     "temporal": (splits.temporal, splits.temporal),
     "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
+    "user_sample": (splits.user_sample, splits.user_sample),
     "new_items": (splits.new_items, splits.new_items),
     "published": (splits.published, splits.tenth),
 }
@@ -68,6 +69,7 @@ class Request:
     validate: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)  # for zoo.recipe.override, in order
     reader: Mapping[str, Any] = field(default_factory=dict)  # column names and separator of a path
+    stream: bool = False  # the path is a Parquet file larger than memory
 
 
 def models() -> list[str]:
@@ -143,9 +145,18 @@ def job(request: Request, interactions: Interactions | FieldTable | None = None)
             )
     data_name = request.data or ("interactions" if interactions is not None else recipe(request.model)[2].data)
     model, chosen, found = chosen_recipe(request, data_name)
+    if request.stream:
+        _check_streamed(request, data_name, f"{model}/{chosen}", found)
+        request = replace(request, split="user_sample")
     rule = split(request.split) if request.split else None  # before the data is read: a wrong name costs no time
+    source = None
     digest, default = None, "published" if interactions is not None and interactions.part is not None else None
-    if interactions is None:
+    if interactions is None and request.stream:
+        seeds = (found.split_seed, found.split_seed + 1)[: 1 + request.validate]
+        path = Path(data_name).expanduser()
+        interactions, source = stream.open_parquet(path, request.reader.get("columns", {}), seeds)
+        digest = catalog.sha256(path)
+    elif interactions is None:
         interactions, digest, default = data(data_name, found.reads, **request.reader)
     split_name = request.split or default or "random"
     if rule is None and (request.split or found.split is None):
@@ -160,6 +171,7 @@ def job(request: Request, interactions: Interactions | FieldTable | None = None)
         "data": data_name,
         "data_sha256": digest,
         "split": split_name,
+        "stream": request.stream,
         "request": {
             "model": f"{model}/{chosen}",
             "data": request.data,
@@ -168,15 +180,33 @@ def job(request: Request, interactions: Interactions | FieldTable | None = None)
             "seed": request.seed,
             "validate": request.validate,
             "settings": dict(request.settings),
+            "reader": dict(request.reader),
+            "stream": request.stream,
         },
     }
-    return Job(found, interactions, names, request.seed, request.validate)
+    return Job(found, interactions, names, request.seed, request.validate, source)
 
 
 def folder(job: Job) -> Path:
     """Where a run goes without --workdir: runs/MODEL-RECIPE-DATA-SEED."""
     data_name = Path(job.names["data"]).name.replace(":", "-").replace(",", "-").replace("=", "")
     return Path("runs") / f"{job.names['model']}-{job.names['recipe']}-{data_name}-{job.seed}"
+
+
+def _check_streamed(request: Request, data_name: str, model: str, found: Recipe) -> None:
+    if Path(data_name).suffix != ".parquet":
+        raise InputError(
+            f"--stream reads a Parquet file, not {data_name!r}: leave it out, or convert the file, "
+            "such as with polars.scan_csv(...).sink_parquet(...)"
+        )
+    if "separator" in request.reader:
+        raise InputError(f"{data_name} is a Parquet file, which has no separator: leave --separator out")
+    if request.split not in (None, "user_sample"):
+        raise InputError(
+            f"--stream holds out rows of a sample of users, so there is no split {request.split!r}: leave --split out"
+        )
+    if found.examples not in tasks.STREAMED:
+        raise InputError(f"{model} cannot stream: only recipes that rank, trained on the rows one by one, such as mf")
 
 
 def _data_options(name: str, reader: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

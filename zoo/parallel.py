@@ -2,7 +2,7 @@
 
 The core step is written once, as for one device. Under `jit` it sees the whole batch and XLA divides the work; under
 `shard_map` and `pmap` it runs on each device with that device's part of the batch. What concerns the whole batch goes
-through `gather`, `total`, `own_part` and `whole_size`, which do nothing where the batch is whole.
+through `gather`, `total`, `mean`, `own_part` and `whole_size`, which do nothing where the batch is whole.
 
 The mesh has one axis, over which the examples of a batch are divided. Tables are whole on every device, or divided by
 rows over the same devices; then a lookup is a sum of what each device has, and an update touches a device's own rows.
@@ -86,28 +86,21 @@ def pmap(core: Callable, layout: Layout) -> Callable:
         raise InputError("mode pmap runs in one process: take jit or shard_map")
 
     def step(state: TrainState, batch: Mapping[str, Array], constants: Mapping[str, Any] | None = None):
-        axes = jax.tree.map(lambda spec: 0 if spec == P(AXIS) else None, specs(state, layout))
+        by_rows = jax.tree.map(lambda spec: spec == P(AXIS), specs(state, layout))
+        axes = jax.tree.map(lambda divided: 0 if divided else None, by_rows)
 
         def resized(state: TrainState, change: Callable[[Array], Array]) -> TrainState:
-            return jax.tree.map(lambda axis, leaf: leaf if axis is None else change(leaf), axes, state, is_leaf=_none)
-
-        def each(state, batch, constants):
-            return core(state, batch, constants)
+            return jax.tree.map(lambda divided, leaf: change(leaf) if divided else leaf, by_rows, state)
 
         def divided(x):
             return x.reshape(layout.size, -1, *x.shape[1:])
 
-        mapped = jax.pmap(
-            each, AXIS, in_axes=(axes, 0, None), out_axes=(axes, None), devices=list(layout.mesh.devices.flat)
-        )
+        devices = list(layout.mesh.devices.flat)
+        mapped = jax.pmap(core, AXIS, in_axes=(axes, 0, None), out_axes=(axes, None), devices=devices)
         state, metrics = mapped(resized(state, divided), jax.tree.map(divided, dict(batch)), dict(constants or {}))
         return resized(state, lambda x: x.reshape(-1, *x.shape[2:])), metrics
 
     return jax.jit(step, donate_argnums=0)
-
-
-def _none(x: Any) -> bool:
-    return x is None
 
 
 # What the core step asks. Each is the identity where the batch is whole on one device.
@@ -152,6 +145,18 @@ def total(part: Any) -> Any:
     return jax.lax.psum(part, AXIS) if per_device() else part
 
 
+def own_part_of_total(whole: Array) -> Array:
+    """This device's part of the rows [rows / devices, ...] of a sum over devices."""
+    return jax.lax.psum_scatter(whole, AXIS, tiled=True)
+
+
+def mean(part: Any) -> Any:
+    """A tree averaged over devices, such as the statistics of a batch; counts, being whole numbers, are left alone."""
+    if not per_device():
+        return part
+    return jax.tree.map(lambda x: jax.lax.pmean(x, AXIS) if jnp.issubdtype(x.dtype, jnp.floating) else x, part)
+
+
 def own_key(key: Array) -> Array:
     """A key of this device's own, for draws that have no global form, such as dropout."""
     return jax.random.fold_in(key, jax.lax.axis_index(AXIS)) if per_device() else key
@@ -164,7 +169,7 @@ def rows_of_shards(shard: Array, ids: Array, read: Callable[[Array, Array], Arra
     traffic is that of the ids of the whole batch and their rows.
     """
     whole = gather(ids)
-    return jax.lax.psum_scatter(read(shard, own_rows(whole, shard.shape[0])), AXIS, tiled=True)
+    return own_part_of_total(read(shard, own_rows(whole, shard.shape[0])))
 
 
 def own_rows(ids: Array, shard_rows: int) -> Array:

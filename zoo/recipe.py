@@ -12,8 +12,13 @@ import numpy as np
 
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
+from zoo.data.stream import Source
 from zoo.errors import InputError
 from zoo.types import Objective, Spec
+
+
+# Settings as `override` names them -> how `zoo tune` draws their values (zoo.search).
+Search = Mapping[str, Callable[[np.random.Generator], Any]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,11 @@ class Examples:
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
+    source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
     def num_train(self) -> int:
-        return len(next(iter(self.train.values())))
+        return len(next(iter(self.train.values()))) if self.source is None else self.source.num_rows
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,9 @@ class Recipe:
     split_seed: int = (
         0  # one split for all seeds of a run, so that nothing tuned on one seed's validation is another's test
     )
-    repeats: Callable[[Interactions], tuple[Interactions, int]] | None = None  # what happens to repeated pairs
+    repeats: Callable[[Any], tuple[Any, int]] | None = None  # what happens to repeated pairs
     solve: Callable[[Split], Any] | None = None
+    search: Search | None = None  # what zoo tune varies; None: zoo.search.around its own settings
     for_data: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
     )  # overrides by data set, tuned on validation
@@ -100,8 +107,16 @@ def _override_one(recipe: Recipe, name: str, value: Any) -> Recipe:
     part, keyword = parts[matches[0]]
     current = getattr(recipe, part)
     value = _as_type_of(function_of(current)[1][keyword], value, name)
-    changed: dict[str, Any] = {part: partial(current, **{keyword: value})}
+    changed: dict[str, Any] = {part: _with(current, keyword, value)}
     return replace(recipe, **changed)
+
+
+def _with(function: Any, keyword: str, value: Any) -> partial:
+    """The function with one more argument fixed. A partial of a partial stays nested once jax has put an attribute on
+    the inner one, so it is built from the function itself."""
+    if not isinstance(function, partial):
+        return partial(function, **{keyword: value})
+    return partial(function.func, *function.args, **(function.keywords | {keyword: value}))
 
 
 def function_of(part: Any) -> tuple[Any, dict[str, Any]]:

@@ -1,8 +1,9 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo import checkpoint, parallel, processes, records, train_step, workdir
+from zoo.data import stream
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
-from zoo.data.splits import Split
+from zoo.data.splits import Split, published
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
@@ -37,6 +39,7 @@ class Job:
     ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job
     seed: int
     validate: bool = False
+    source: stream.Source | None = None  # training rows that are not in memory; `interactions` are then a sample, cut
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Prepared:
     model: Any
     optimizer: Any
     initial: Any  # (layout) -> TrainState
-    repeats_merged: int
+    repeats_merged: int | None
 
 
 def prepare(job: Job) -> Prepared:
@@ -66,14 +69,8 @@ def prepare(job: Job) -> Prepared:
             f"{job.names['model']}/{job.names['recipe']} reads {_SPELLED[recipe.reads]}, but {job.names['data']} holds"
             f" {_SPELLED[type(job.interactions)]}: choose another recipe (zoo list) or other data (zoo data)"
         )
-    assert recipe.split is not None, "names.job gives a recipe its split"
-    interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
-    split = recipe.split(interactions, recipe.split_seed)
-    if job.validate and split.valid is not None:
-        split = Split(split.train, split.valid)
-    elif job.validate:
-        split = (recipe.validation or recipe.split)(split.train, recipe.split_seed + 1)
-    examples = recipe.examples(split)
+    split, repeats = _split(job)
+    examples = replace(recipe.examples(split), source=job.source)
     model = recipe.model(examples.spec)
     if getattr(model, "embedding_dim", 1) < 1:
         raise InputError(f"embedding_dim is {model.embedding_dim}: it must be at least 1")
@@ -101,6 +98,21 @@ def prepare(job: Job) -> Prepared:
     return Prepared(split, examples, model, optimizer, initial, repeats)
 
 
+def _split(job: Job) -> tuple[Split, int | None]:
+    """What trains and what judges, and how many repeats were merged (None: a streamed log, cut as it was read)."""
+    recipe = job.recipe
+    assert recipe.split is not None, "names.job gives a recipe its split"
+    if isinstance(job.interactions, Interactions) and job.interactions.streamed_counts is not None:
+        return published(job.interactions, recipe.split_seed), None
+    interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
+    split = recipe.split(interactions, recipe.split_seed)
+    if job.validate and split.valid is not None:
+        split = Split(split.train, split.valid)
+    elif job.validate:
+        split = (recipe.validation or recipe.split)(split.train, recipe.split_seed + 1)
+    return split, repeats
+
+
 def fit(
     job: Job,
     folder: Path,
@@ -111,13 +123,15 @@ def fit(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     layout: parallel.Layout | None = None,
     wrap: parallel.Wrap = parallel.jit,
+    stop_after_epochs: int | None = None,
 ) -> tuple[dict, Prepared, TrainState]:
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
     metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
     unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
-    may go on on others.
+    may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
+    then has best and history of `training` alone and is not written, and `resume` goes on.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -130,22 +144,27 @@ def fit(
     manager = checkpoint.open_folder(folder / "checkpoints")
     shapes = jax.eval_shape(prepared.initial)
     like = parallel.abstract(jax.eval_shape(partial(prepared.initial, layout)), layout)
-    restored = checkpoint.restore(manager, like, folder / "checkpoints")
+    restored = checkpoint.restore(manager, like, shapes, folder / "checkpoints")
     if restored is None:
         state, best, progress = prepared.initial(layout), None, new_progress()
     else:
         state, best, progress = restored
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
+        last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)
         state, best, progress = _train(
-            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds
+            job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last
         )
+        if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
+            _save(manager, state, best, progress, shapes)
+            training = {name: progress[name] for name in ("best", "history")}
+            return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
     final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:
         return workdir.read_json(folder / "record.json", "record"), prepared, final
     record = _record(job, prepared, final, progress) | {"devices": _spread(layout, wrap)}
     if not progress["finished"]:
-        checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1})
+        checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1}, shapes)
     processes.first_does(lambda: records.write_json(folder / "record.json", record))
     return record, prepared, final
 
@@ -185,35 +204,38 @@ def new_progress() -> dict[str, Any]:
     }
 
 
-def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds):
+def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last_epoch):
     recipe, examples, layout = job.recipe, prepared.examples, devices.layout
-    columns = parallel.on_every_device(dict(examples.train), layout)
-    constants = parallel.on_every_device(dict(examples.constants), layout)
+    put = partial(parallel.on_every_device, layout=layout)
+    chunks = (chunks_in_memory if examples.source is None else chunks_streamed)(examples, recipe, job.seed, put)
+    constants = put(dict(examples.constants))
     wrap = partial(devices.wrap, layout=layout)
     step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer, wrap)
     scan = train_step.scan_steps(step)
-    compiled: dict[int, Any] = {}
+    compiled: dict[tuple[int, ...], Any] = {}
     bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
     saved_at = time.monotonic()
     with _progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
         )
-        while progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
-            order = epoch_order(examples, recipe, job.seed, progress["epoch"])
-            for start, stop in bounds[progress["chunk"] :]:
-                chunk = parallel.on_every_device(order[start:stop], layout)
-                began = time.perf_counter()
-                if len(chunk) not in compiled:
-                    compiled[len(chunk)] = scan.lower(state, constants, columns, chunk).compile()
-                    progress["compile_seconds"] += time.perf_counter() - began
-                    began = time.perf_counter()
-                state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
+        while progress["epoch"] < last_epoch and progress["stale"] < recipe.patience:
+            began = time.perf_counter()
+            for columns, chunk in chunks(progress["epoch"], progress["chunk"]):
+                shape = len(chunk), *(len(column) for column in columns.values())
+                if shape not in compiled:
+                    compiling = time.perf_counter()
+                    compiled[shape] = scan.lower(state, constants, columns, chunk).compile()
+                    seconds = time.perf_counter() - compiling
+                    progress["compile_seconds"] += seconds
+                    began += seconds
+                state, metrics = compiled[shape](state, constants, columns, chunk)
                 _advance(progress, fetch(metrics), len(chunk), time.perf_counter() - began, recipe)
                 bar.update(task, completed=progress["epoch"] * len(bounds) + progress["chunk"], note=_note(progress))
                 if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < len(bounds):
-                    _save(manager, state, best, progress)
+                    _save(manager, state, best, progress, devices.shapes)
                     saved_at = time.monotonic()
+                began = time.perf_counter()
             entry = {"epoch": progress["epoch"] + 1, "loss": progress["loss_sum"] / progress["num_examples"]}
             if job.validate:
                 whole = parallel.on_one_device(state, devices.shapes)
@@ -222,7 +244,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
             progress["history"].append(entry)
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
             if time.monotonic() - saved_at > checkpoint_seconds:
-                _save(manager, state, best, progress)
+                _save(manager, state, best, progress, devices.shapes)
                 saved_at = time.monotonic()
     return state, best, progress
 
@@ -232,7 +254,7 @@ def _advance(progress: dict, metrics: Mapping[str, np.ndarray], steps: int, seco
         raise InputError("a step touched more rows of a table than its distinct_rows allows: raise it, or leave it out")
     loss_sum = float(metrics["loss_sum"].sum(dtype=np.float64))
     if not np.isfinite(loss_sum):
-        raise InputError(
+        raise FloatingPointError(
             f"training diverged in epoch {progress['epoch'] + 1}: the loss is {loss_sum}; lower the learning rate,"
             f" now {recipe.learning_rate}"
         )
@@ -244,6 +266,8 @@ def _advance(progress: dict, metrics: Mapping[str, np.ndarray], steps: int, seco
 
 
 def _keep_best(metric: str, entry: Mapping[str, float], state: TrainState, best: TrainState | None, progress: dict):
+    if metric not in entry:
+        raise InputError(f"metric is {metric!r}: this recipe evaluates {', '.join(list(entry)[2:])}")
     value, record = entry[metric], progress["best"]
     better = record is None or (value < record["value"] if metric in LOWER_IS_BETTER else value > record["value"])
     progress["stale"] = 0 if better else progress["stale"] + 1
@@ -253,9 +277,9 @@ def _keep_best(metric: str, entry: Mapping[str, float], state: TrainState, best:
     return jax.tree.map(jnp.copy, state)  # the state itself is donated to the next chunk
 
 
-def _save(manager, state, best, progress) -> None:
+def _save(manager, state, best, progress, shapes) -> None:
     progress["saves"] += 1
-    checkpoint.save(manager, state, best, progress)
+    checkpoint.save(manager, state, best, progress, shapes)
 
 
 def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +288,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     began = time.perf_counter()
     metrics = recipe.evaluate(prepared.model, state, prepared.examples, prepared.split)
     seconds = time.perf_counter() - began
-    names = {name: job.names[name] for name in ("model", "recipe", "data", "data_sha256", "split")}
+    names = {name: job.names[name] for name in ("model", "recipe", "data", "data_sha256", "split", "stream")}
     return names | {
         "objective": describe(recipe.objective),
         "seed": job.seed,
@@ -283,7 +307,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
         "sizes": {
             **prepared.split.train.sizes,
             **prepared.examples.counted,
-            "train": len(prepared.split.train),
+            "train": len(prepared.split.train) if job.source is None else job.source.num_rows,
             "held_out": len(prepared.split.test),
             "repeats_merged": prepared.repeats_merged,
         },
@@ -293,16 +317,72 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     }
 
 
+# What an epoch's chunks are made of: (epoch, first chunk) -> (columns, order [steps, batch] of positions in them) each.
+Chunks = Callable[[int, int], Iterator[tuple[Mapping[str, Any], Any]]]
+
+
+def chunks_in_memory(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
+    """All columns lie on the device, and a chunk is a piece of the epoch's order. `put` brings arrays there.
+
+    The order of an epoch is drawn while the device works on the epoch before it.
+    """
+    columns = put(dict(examples.train))
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    draw = partial(epoch_order, examples, recipe, seed)
+    drawing = ThreadPoolExecutor(1)
+    ahead: dict[int, Future] = {}
+
+    def chunks(epoch: int, first: int):
+        order = ahead.pop(epoch).result() if epoch in ahead else draw(epoch)
+        ahead[epoch + 1] = drawing.submit(draw, epoch + 1)
+        for start, stop in bounds[first:]:
+            yield columns, put(order[start:stop])
+
+    return chunks
+
+
+def chunks_streamed(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
+    """A chunk has columns of its own, read while the device works on the chunk before it.
+
+    Blocks of rows stand in an order drawn for the epoch, and the rows of a chunk in one drawn for the chunk.
+    """
+    source, batch = examples.source, recipe.batch_size
+    assert source is not None, "examples in memory have no source"
+    bounds = chunk_bounds(steps_per_epoch(examples, recipe), batch)
+
+    def chunks(epoch: int, first: int):
+        blocks = stream.block_order(source.num_rows, seed, epoch)
+
+        def load(chunk: int):
+            start, stop = bounds[chunk]
+            columns = stream.read_chunk(source, blocks, start * batch, min(stop * batch, source.num_rows))
+            return columns, shuffled(len(next(iter(columns.values()))), batch, (seed, epoch, chunk + 1))
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(load, first)
+            for chunk in range(first, len(bounds)):
+                columns, order = ahead.result()
+                if chunk + 1 < len(bounds):
+                    ahead = reader.submit(load, chunk + 1)
+                yield put(columns), put(order)
+
+    return chunks
+
+
 def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
     return -(-examples.num_train // recipe.batch_size)
 
 
 def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
-    count, steps = examples.num_train, steps_per_epoch(examples, recipe)
-    order = np.full(steps * recipe.batch_size, -1, np.int32)
-    order[:count] = np.random.default_rng((seed, epoch)).permutation(count)
-    return order.reshape(steps, recipe.batch_size)
+    return shuffled(examples.num_train, recipe.batch_size, (seed, epoch))
+
+
+def shuffled(count: int, batch_size: int, seed: tuple[int, ...]) -> np.ndarray:
+    """Positions 0 to `count` - 1 in random order, int32 [steps, batch], the last batch filled up with -1."""
+    order = np.full((-(-count // batch_size), batch_size), -1, np.int32)
+    order.reshape(-1)[:count] = np.random.default_rng(seed).permutation(count)
+    return order
 
 
 def chunk_bounds(steps: int, batch_size: int) -> list[tuple[int, int]]:

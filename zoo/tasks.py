@@ -78,7 +78,7 @@ def field_rating(**settings: Any) -> Recipe:
 def ranking_examples(split: Split) -> Examples:
     """An example is a (user, item) pair of the training part; a query is a user."""
     train = split.train
-    frequency = np.maximum(np.bincount(train.item, minlength=train.num_items), 1) / len(train)
+    frequency = np.maximum(train.item_counts, 1) / train.item_counts.sum()
     return Examples(
         spec=Spec(num_users=train.num_users, num_items=train.num_items),
         train={"user": train.user, "item": train.item},
@@ -100,6 +100,10 @@ def rating_examples(split: Split) -> Examples:
         train={"user": train.user, "item": train.item, "label": train.ratings},
         test={"user": test.user, "item": test.item},
     )
+
+
+# Examples that are the rows of the training part as they stand, counts of items apart: those that can be streamed.
+STREAMED = (ranking_examples,)
 
 
 def click_examples(
@@ -183,8 +187,7 @@ def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
 def popularity_scores(train: Interactions) -> np.ndarray:
     """A score an item, float32 [items], higher for more training interactions; the lower row first among equals, no
     ties."""
-    counts = np.bincount(train.item, minlength=train.num_items)
-    order = np.argsort(-counts, kind="stable")
+    order = np.argsort(-train.item_counts, kind="stable")
     scores = np.empty(train.num_items, np.float32)
     scores[order] = -np.arange(train.num_items, dtype=np.float32)
     return scores
@@ -242,15 +245,15 @@ def recommend_by_vectors(
 def recommend_by_scores(
     model: Any, state: TrainState, examples: Examples, users: np.ndarray, seen: Lists, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As recommend_by_vectors for a Scorer, which scores every item for every user."""
+    """As recommend_by_vectors for a Scorer, which scores every item for every user, some users at a time."""
     num_items = examples.spec.num_items
     items = np.arange(num_items, dtype=np.int32)
-    ids, scores = [], []
-    for user in users:
-        columns: Mapping[str, np.ndarray] = {"user": np.full(num_items, user, np.int32), "item": items}
-        row = jnp.asarray(evaluate.score(model, state, examples.constants, columns))
-        # A list of scores is a dot product with 1: the same search, the same rule for what the user has seen.
-        found = evaluate.top_items(jnp.ones((1, 1)), row[:, None], np.array([user]), seen, k)
-        ids.append(found[0][0])
-        scores.append(found[1][0])
-    return np.stack(ids), np.stack(scores)
+    block = max(1, min(1024, evaluate.BLOCK_BYTES // (4 * num_items)))
+    found = []
+    for start in range(0, len(users), block):
+        some = users[start : start + block]
+        columns: Mapping[str, np.ndarray] = {"user": np.repeat(some, num_items), "item": np.tile(items, len(some))}
+        scores = evaluate.score(model, state, examples.constants, columns).reshape(len(some), num_items)
+        # A list of scores is its dot product with a unit vector: the same search, the same rule for what was seen.
+        found.append(evaluate.top_items(jnp.eye(len(some)), scores.T, some, seen, k))
+    return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])

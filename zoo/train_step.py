@@ -125,18 +125,19 @@ def core_step(
     lookups = embedding.lookups_by_table(changed.pop("lookups", {}), perturbed)
     dense, loss_sum = parallel.total((dense, loss_sum))
     sharded = frozenset()
-    if parallel.spread():
-        lookups = _of_whole_batch(model, objective, batch, constants, lookups)
     if parallel.per_device():
         rows = {name: table.shape[0] for name, table in embedding.from_collection(shapes.get("tables", {})).items()}
         sharded = frozenset(name for name, table in state.tables.items() if table.shape[0] < rows[name])
+    if parallel.spread():
+        held = {name: state.tables[name].shape[0] for name in sharded}
+        lookups = _of_whole_batch(model, objective, batch, constants, lookups, held)
     tables, row_state, dense, overflow = _update_tables(optimizer, state, lookups, dense, num_examples, sharded)
     updates, opt_state = optimizer.dense.update(dense, state.opt_state, state.params)
     new_state = state.replace(
         step=state.step + 1,
         params=jax.tree.map(lambda p, u: p + u, state.params, updates),
         tables=tables,
-        model_state=changed,
+        model_state=parallel.mean(changed),
         opt_state=opt_state,
         row_state=row_state,
     )
@@ -148,18 +149,21 @@ def scan_steps(step: Step, take: Callable[[Mapping[str, Array], Array], Batch] |
     """Many steps in one compiled call: (state, constants, columns, order[k, batch]) -> (state, metrics[k]).
 
     `columns` are the examples, on the device; `order` holds positions in them, -1 for padding. The state is donated.
+    All batches are taken before the first step, which is faster than one by one. A `take` of one's own, for a batch
+    that is larger than its row numbers, makes the batch of an index [batch] within its step.
     """
-    take = take or take_rows
 
     @partial(jax.jit, donate_argnums=0)
     def run(state, constants, columns, order):
+        if take is None:
+            return jax.lax.scan(lambda state, batch: step(state, batch, constants), state, take_rows(columns, order))
         return jax.lax.scan(lambda state, index: step(state, take(columns, index), constants), state, order)
 
     return run
 
 
 def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
-    """The batch at positions `index` int32 [batch]; -1 is padding: mask 0, ids PADDING, numbers 0."""
+    """The examples at positions `index` int32 [*batch]; -1 is padding: mask 0, ids PADDING, numbers 0."""
     batch = {}
     for name, column in columns.items():
         fill = PADDING if jnp.issubdtype(column.dtype, jnp.integer) else 0
@@ -169,20 +173,21 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
     return batch
 
 
-def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict) -> dict:
-    """The lookups of all devices. One that grows with the batch differs from device to device; another is shared."""
+def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: Any, lookups: dict, held: dict) -> dict:
+    """The lookups of all devices. One that grows with the batch differs from device to device; another is shared.
+    `held`: how many rows a device holds of each divided table."""
     doubled: Any = {
         name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()
     }
     larger = _shapes_of(model, objective, doubled, constants)
     grown = embedding.lookups_by_table(larger["lookups"], larger["perturbations"])
 
-    def whole(pair, larger_pair):
+    def whole(pair, larger_pair, shard_rows):
         (lookup, gradient), (_, larger_gradient) = pair, larger_pair
-        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape)
+        return embedding.of_whole_batch(lookup, gradient, gradient.shape != larger_gradient.shape, shard_rows)
 
     return {
-        table: [whole(*pairs_of_both) for pairs_of_both in zip(pairs, grown[table], strict=True)]
+        table: [whole(*both, held.get(table)) for both in zip(pairs, grown[table], strict=True)]
         for table, pairs in lookups.items()
     }
 
@@ -191,14 +196,12 @@ def _update_tables(
     optimizer: Optimizer, state: TrainState, lookups: dict, dense: Any, num_examples: Array, sharded: frozenset[str]
 ):
     """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left
-    in. Of a sharded table only this device's rows are updated."""
+    in."""
     separate = all(transform.linear for transform in optimizer.transforms)
     rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
     for table, found in lookups.items():
         num_rows = state.tables[table].shape[0]
-        if table in sharded:
-            found = [embedding.of_own_rows(lookup, gradient, num_rows) for lookup, gradient in found]
-        plain = all(set(lookup) <= {"ids", "distinct_rows"} for lookup, _ in found)
+        plain = all(set(lookup) <= {"ids", "rows", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)
             continue

@@ -86,6 +86,9 @@ class Scorer(Protocol):
         """Scores, float [batch]: a rating, or a logit."""
 
 
+# A model is a value: equal where its class and fields are (linen makes it so), and hashable, as its fields are. What
+# was compiled for one serves its equals.
+
 # Per-example losses of a bound linen model. The train step runs it once a step as model.apply(..., method=objective),
 # so that all lookups of a step share one scope; a second apply inside it would mix them up.
 Objective = Callable[[Any, Batch, jax.Array], Array]

@@ -21,6 +21,9 @@ from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
+_FILES = ("checkpoints", "record.json", "data.npz", "run.json", "run.unfinished")  # a kill may leave some
+
+
 def claim(
     folder: Path, identity: Mapping[str, Any], data: Interactions | FieldTable, *, resume: bool, overwrite: bool
 ) -> None:
@@ -32,22 +35,26 @@ def claim(
                 f"{folder} holds a run already: add --resume to go on with it, --overwrite to replace it,"
                 " or another --workdir"
             )
-        held = read_json(path, "run")
-        # The request says the same as the rest, in the user's words: `load` needs it, the comparison does not.
-        differing = [name for name in identity if name != "request" and held.get(name) != identity[name]]
-        if differing:
-            name = differing[0]
-            old, new = _first_difference(held.get(name), identity[name], name)
+        if other := difference(read_json(path, "run"), identity):
             raise InputError(
-                f"{folder} holds another run: its {old}, now {new};"
-                " choose another --workdir, or --overwrite to replace it"
+                f"{folder} holds another run: its {other}; choose another --workdir, or --overwrite to replace it"
             )
         return
-    if folder.exists() and not path.exists() and any(folder.iterdir()):
+    if folder.exists() and not path.exists() and any(file.name not in _FILES for file in folder.iterdir()):
         raise InputError(f"{folder} holds files that are no run: choose another --workdir")
     _clear(folder)
     save_data(folder / "data.npz", data)
     records.write_json(path, identity)
+
+
+def difference(held: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """ "seed is 0, now 1": the first way in which what a folder holds is not what is asked for; None where it is."""
+    # The request says the same as the rest, in the user's words: `load` needs it, the comparison does not.
+    differing = [name for name in identity if name != "request" and held.get(name) != identity[name]]
+    if not differing:
+        return None
+    old, new = _first_difference(held.get(differing[0]), identity[differing[0]], differing[0])
+    return f"{old}, now {new}"
 
 
 def _first_difference(old: Any, new: Any, name: str) -> tuple[str, str]:
@@ -62,7 +69,7 @@ def _clear(folder: Path) -> None:
     """Remove a run's files, and only those."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    for name in ("record.json", "data.npz", "run.json"):
+    for name in _FILES[1:]:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -12,6 +12,8 @@ from benchmarks import (
     report,
     rows_step,
     rows_summary,
+    streaming_file,
+    streaming_step,
     tables,
     throughput,
     throughput_step,
@@ -65,6 +67,21 @@ def test_throughput_of_every_recipe(recipe):
     assert found["examples_per_second"] > 0 and found["pipeline"]["examples_per_second"] > 0
     ceiling = {"copy_gb_per_s": 10.0, "matmul_gflop_per_s": 100.0}
     assert 0 < throughput.against_limits(2.0, 1e6, 1e6, ceiling)["fraction_of_limit"] == pytest.approx(0.05)
+
+
+def test_both_sides_of_the_streaming_record(tmp_path):
+    path = str(tmp_path / "watches.parquet")
+    written = streaming_file.measure(streaming_file.Configuration(path, rows=20_000, users=500, items=200))
+    sides = [
+        streaming_step.measure(streaming_step.Configuration(path, str(tmp_path / name), stream=name == "stream"))
+        for name in ("memory", "stream")
+    ]
+    assert sides[0]["examples"] < sides[1]["examples"] < 20_000  # repeats are merged in memory only
+    record = {"model": "mf", "rows": 20_000, "limit_bytes": 2**30, **written, "environment": ENVIRONMENT}
+    for name, side in zip(("memory", "stream"), sides, strict=True):
+        record[name] = side | {"peak_memory_bytes": 2**31}
+    text = tables.markdown(tables.streaming([record]))
+    assert "20,000 rows" in text and "2.0 GiB | 1.0 GiB" in text and text.count("streamed") == 1
 
 
 def test_limits_are_measured():

@@ -73,11 +73,6 @@ def test_any_order_of_columns_others_left_out_and_names_in_use(write):
     assert data.rating is None
 
 
-def test_recbole_header(write):
-    path = write("a.inter", "user_id:token\titem_id:token\trating:float\n1\t2\t3\n")
-    assert rows(read_path(path)) == [(1, 2, 3.0)]
-
-
 def test_mapped_columns(write):
     path = write("a.csv", "who,what,user,item\n1,2,3,4\n")
     assert rows(read_path(path)) == [(3, 4)]
@@ -134,9 +129,12 @@ def test_both_ways_of_reading_agree(write):
         ("user,item,rating\n1,2,3\n1,2,-inf\n", ["line 3", "'-inf'", "finite"]),
         ("user,item,rating\n1,2,1e39\n", ["line 2", "'1e39'", "finite"]),  # beyond float32
         ("user,item,rating\n1,2,3\n1,2,\n", ["line 3", "column rating", "''", "finite"]),
-        ("user,item,timestamp\n1,2,3\n1,2,3.5\n", ["line 3", "column timestamp", "'3.5'", "integers, such as seconds"]),
+        (
+            "user,item,timestamp\n1,2,3.0\n1,2,3.5\n",
+            ["line 3", "column timestamp", "'3.5'", "integers, such as seconds"],
+        ),
         ("user,item,timestamp\n1,2,2024-01-31\n", ["line 2", "'2024-01-31'", "--timestamp-column NAME"]),
-        ("user,item\n1,2\n,3\n", ["line 3", "column user", "blank", "fill it in or remove the line"]),
+        ("user,item\n1,2\n,3\n", ["line 3", "column user", "blank", "fill it in or remove the row"]),
         ("user,item\n1,2\n3,  \n", ["line 3", "column item", "blank"]),
         ('user,item\n1,2\n"",3\n', ["line 3", "column user", "blank"]),
         ("user,item,rating\n1,2,3\n4,5\n", ["line 3", "2 fields", "3 columns (user, item, rating)", "'4,5'", "mend"]),
@@ -232,6 +230,43 @@ def test_bad_movielens_lines(write):
     assert "line 2" in message and "3 fields" in message and "'1::2::3'" in message
     message = refusal(write("u.data", "1\t2\t3\t4\n1\t2\tx\t4\n"))
     assert "line 2" in message and "column rating" in message and "'x'" in message
+
+
+# RecBole
+
+
+@pytest.mark.parametrize("name", ["a.inter", "a.train.inter", "a.inter.gz"])
+def test_recbole_files(write, name):
+    header = "timestamp:float\titem_id:token\tuser_id:token\trating:float\tgenre:token_seq\n"
+    path = write(name, header + "978300760\t007\t-3\t4.5\ta b\n978300761.0\tx\t12\t1\t\n")
+    assert rows(read_path(path)) == [(-3, "007", 4.5, 978300760), (12, "x", 1.0, 978300761)]
+
+
+def test_recbole_columns_are_named_by_what_stands_before_the_colon(write):
+    path = write("a.inter", "session_id:token\titem_id:token\tlen:float\n5\t6\t7\n")
+    message = refusal(path)
+    assert "no column for the user" in message and "session_id, item_id, len" in message and "--user-column" in message
+    assert rows(read_path(path, columns={"user": "session_id", "rating": "len"})) == [(5, 6, 7.0)]
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("user_id\titem_id\n1\t2\n", ["line 1", r"'user_id\titem_id'", r"'user_id:token\titem_id:token\trating:float"]),
+        ("1\t2\t3\n1\t2\t3\n", ["line 1", r"'1\t2\t3' is no typed header", ".tsv"]),
+        ("user_id:token\titem_id:int\n1\t2\n", ["line 1", "item_id:int", "no typed header"]),
+        ("user_id:token,item_id:token\n1,2\n", ["line 1", "no typed header"]),
+        ("user_id:token\titem_id:token\n1\n", ["line 2", "1 field", "2 columns (user_id, item_id)"]),
+        ("user_id:token\titem_id:token\trating:float\n1\t2\tx\n", ["line 2", "column rating", "'x'", "finite"]),
+        (b"user_id:token\titem_id:token\n1\tcaf\xe9\n", ["line 2", "0xe9", "latin-1"]),
+        ("", ["is empty"]),
+    ],
+)
+def test_bad_recbole_files(write, text, parts):
+    path = write("a.inter", text)
+    message = refusal(path)
+    for part in [str(path), *parts]:
+        assert part in message, message
 
 
 # Lines of one user's items

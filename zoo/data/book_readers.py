@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from zoo.data import fields, interactions
+from zoo.data.columns import raw_columns
 from zoo.data.field_readers import headed
 from zoo.data.fields import FieldTable
 from zoo.data.files import need_file, read_text
 from zoo.data.interactions import Interactions
-from zoo.data.tables import raw_columns, stripped, table_with_header
+from zoo.data.tables import table_with_header
 
 
 RATINGS = {"user": "User-ID", "item": "ISBN", "rating": "Book-Rating"}
@@ -85,7 +86,7 @@ def _columns(folder: Path, names: Sequence[str], columns: Sequence[str]) -> tupl
     tables = [headed(need_file(folder, name), columns) for name in names]
     found, words = {}, []
     for column in columns:
-        text = pl.concat([stripped(table, column) for table in tables]).fill_null("").str.strip_chars(' "')
+        text = pl.concat([table.fields[column] for table in tables]).fill_null("").str.strip_chars(' "')
         text = text.cast(pl.String) if column == "ISBN" else text.str.to_lowercase()
         found[column] = np.array([*text.to_list(), ""])
         if column == "Book-Title":

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.data import book_readers, field_readers, fields, readers
+from zoo.data import book_readers, field_readers, fields, files, readers
 from zoo.data.fields import FieldTable
-from zoo.data.files import find_file, missing, need_file, read_bytes
+from zoo.data.files import find_file, missing, need_file
 from zoo.data.interactions import Interactions
 from zoo.data.simulate import simulate
 from zoo.errors import InputError
@@ -36,8 +36,11 @@ class Dataset:
     as_fields: "Dataset | None" = None  # the same rows, with what the set says of users and items
 
 
-# What reads a path, by the kind of data that is wanted.
-READERS: dict[type, Callable[..., Any]] = {Interactions: readers.read_path, FieldTable: field_readers.read_path}
+# What reads a path and what reads a dataframe, by the kind of data that is wanted.
+READERS: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    Interactions: (readers.read_path, readers.read_frame),
+    FieldTable: (field_readers.read_path, field_readers.read_frame),
+}
 
 
 def find(name: str) -> Dataset:
@@ -52,16 +55,19 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
-def load(name_or_path: str | Path, kind: type = Interactions, **options: Any) -> Interactions | FieldTable:
-    """A named data set, or the user's own file or folder, read as `kind` where both are possible.
+def load(data: Any, kind: type = Interactions, **options: Any) -> Interactions | FieldTable:
+    """A named data set, the user's own file or folder, or a dataframe, read as `kind` where several are possible.
 
-    Options of a path are those of its reader, options of a generated set those of its function, such as `simulate`; a
-    named set of files takes none. The number of users, items and interactions is checked, as is that of fields and
-    rows; checksums are left to `verify`.
+    Options of a path or a dataframe are those of its reader, of a generated set those of its function, such as
+    `simulate`; a named set of files takes none. The number of users, items and interactions is checked, as is that of
+    fields and rows; checksums are left to `verify`.
     """
-    dataset = _resolve(name_or_path, kind)
+    read_path, read_frame = READERS[kind]
+    if not isinstance(data, (str, Path)):
+        return read_frame(data, **options)
+    dataset = _resolve(data, kind)
     if dataset is None:
-        return READERS[kind](name_or_path, **options)
+        return read_path(data, **options)
     options = {name: value for name, value in options.items() if value is not None and value != {}}
     refused = sorted(options.keys() - set(generator_options(dataset)))
     if refused:
@@ -88,7 +94,8 @@ def sha256(name_or_path: str | Path, kind: type = Interactions, **options: Any) 
     """One digest of what `load` reads: the files' uncompressed contents end to end.
 
     The order is that of `Dataset.files`, or train, valid, test of a folder. For a generated set, the digest is of the
-    arguments of the call, defaults included.
+    arguments of the call, defaults included; the simulated world itself may differ between processors
+    (simulate.simulate).
     """
     dataset = _resolve(name_or_path, kind)
     if dataset is None:
@@ -97,10 +104,7 @@ def sha256(name_or_path: str | Path, kind: type = Interactions, **options: Any) 
         paths = _paths(dataset, _need_folder(dataset))
     else:
         return hashlib.sha256(_call(dataset.read, options).encode()).hexdigest()
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(read_bytes(path))
-    return digest.hexdigest()
+    return files.sha256(paths)
 
 
 def verify(dataset: Dataset) -> None:
@@ -109,7 +113,7 @@ def verify(dataset: Dataset) -> None:
         return
     dataset = dataset.as_fields or dataset  # its files are those of both
     for path, expected in zip(_paths(dataset, _need_folder(dataset)), dataset.files.values(), strict=True):
-        actual = hashlib.sha256(read_bytes(path)).hexdigest()
+        actual = files.sha256([path])
         if actual != expected:
             raise InputError(f"{path}: the sha256 is {actual} but should be {expected}; {_getting(dataset)}")
 

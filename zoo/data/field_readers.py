@@ -1,16 +1,19 @@
-"""Readers: files of fields -> FieldTable. Every reader takes `.gz` files as they are."""
+"""Readers: files of fields, or a dataframe of them -> FieldTable. Text may be zipped (`.gz`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from zoo.data import fields
+from zoo.data.columns import FLAGS, Table, refuse
 from zoo.data.fields import FieldTable
-from zoo.data.files import need_file, read_bytes, read_text
-from zoo.data.tables import UNIT_SEPARATOR, Table, guess_separator, read_fields, refuse, stripped
+from zoo.data.files import check_parquet, need_file, read_bytes, read_text
+from zoo.data.frames import CHOOSE, frame_of, reading, spelled_table
+from zoo.data.tables import UNIT_SEPARATOR, guess_separator, table_of_text
 from zoo.errors import InputError
 
 
@@ -28,18 +31,30 @@ CRITEO_COLUMNS = ("label", *CRITEO_NUMERIC, *(f"C{i}" for i in range(1, 27)))
 
 
 def read_path(path: str | Path, *, columns: Mapping[str, str] = {}, separator: str | None = None) -> FieldTable:
-    """The table in the user's own file: CSV or TSV with a header, or libsvm, libfm, libffm by the file's extension.
+    """The table in the user's own file: CSV or TSV with a header, Parquet, or libsvm, libfm, libffm by its extension.
 
     `columns` may map "label" to a name in the header; there a name that ends in ":float" is a column of numbers.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         raise InputError(f"{path} is a folder: a table of fields is read from one file")
-    if wrong := sorted(set(columns) - {"label"}):
-        raise InputError(f"a table of fields has a label and no {wrong[0]}: leave --{wrong[0]}-column out")
+    _check_roles(columns, FLAGS)
+    if path.suffix == ".parquet":
+        if separator is not None:
+            raise InputError(f"{path} is a Parquet file, which has no separator: leave {separator!r} out")
+        check_parquet(path)
+        with reading(path):
+            frame = pl.read_parquet(path)
+        return _from_frame(str(path), frame, columns, FLAGS)
     if Path(path.name.removesuffix(".gz")).suffix in SPARSE_SUFFIXES:
         return read_sparse([path])
     return read_delimited(path, label=columns.get("label", "label"), separator=separator)
+
+
+def read_frame(frame: Any, *, columns: Mapping[str, str] = {}) -> FieldTable:
+    """A dataframe with the Arrow interface: a label, floats as numbers, and all else as categories."""
+    _check_roles(columns, CHOOSE)
+    return _from_frame("the dataframe", frame_of(frame), columns, CHOOSE)
 
 
 def read_sparse(paths: Sequence[Path], parts: Sequence[int] | None = None, names: Sequence[str] = ()) -> FieldTable:
@@ -74,7 +89,7 @@ def read_adult(folder: Path) -> FieldTable:
     tables = []
     for name, skip in (("adult.data", 0), ("adult.test", 1)):  # the test file opens with a comment
         path = need_file(folder, name)
-        tables.append(_text_table(path, read_text(path), ADULT_COLUMNS, ",", skip))
+        tables.append(table_of_text(path, read_text(path), ADULT_COLUMNS, ",", skip))
     incomes = {"<=50K": 0.0, "<=50K.": 0.0, ">50K": 1.0, ">50K.": 1.0}
     return _from_tables(tables, (0, 2), "income", ADULT_NUMERIC, incomes)
 
@@ -101,7 +116,7 @@ def read_movielens_fields(folder: Path) -> FieldTable:
 
 def read_criteo(paths: Sequence[Path], parts: Sequence[int] | None = None) -> FieldTable:
     """Criteo's display advertising files: label, 13 integers, 26 hashed categories, tabs between, blanks allowed."""
-    tables = [_text_table(path, read_text(path), CRITEO_COLUMNS, "\t", 0) for path in paths]
+    tables = [table_of_text(path, read_text(path), CRITEO_COLUMNS, "\t", 0) for path in paths]
     return _from_tables(tables, parts, "label", CRITEO_NUMERIC)
 
 
@@ -121,12 +136,10 @@ def read_delimited(
     first = text.split("\n", 1)[0]
     separator = separator or guess_separator(path, first)
     names = [name.strip() for name in first.split(separator)]
-    for wanted in (label, *numeric):
-        if wanted not in names:
-            flag = "; say which with --label-column NAME" if wanted == label else ""
-            raise InputError(f"{path} has no column {wanted!r}: its columns are {', '.join(names)}{flag}")
+    for name in (label, *numeric):
+        _need_column(str(path), names, name, FLAGS if name == label else None)
     numeric = [name for name in names if name in numeric or (name.endswith(":float") and name != label)]
-    return _from_tables([_text_table(path, text, names, separator, 1)], None, label, numeric)
+    return _from_tables([table_of_text(path, text, names, separator, 1)], None, label, numeric)
 
 
 def headed(path: Path, names: Sequence[str]) -> Table:
@@ -135,15 +148,35 @@ def headed(path: Path, names: Sequence[str]) -> Table:
     found = text.split("\n", 1)[0].strip()
     if found != ",".join(names):
         raise InputError(f"{path}, line 1: {found!r}: the header should be {','.join(names)}")
-    return _text_table(path, text, names, ",", 1)
+    return table_of_text(path, text, names, ",", 1)
 
 
 def _doubled(path: Path, names: Sequence[str]) -> Table:
-    return _text_table(path, read_bytes(path).decode("latin-1").replace("::", UNIT_SEPARATOR), names, UNIT_SEPARATOR, 0)
+    text = read_bytes(path).decode("latin-1").replace("::", UNIT_SEPARATOR)
+    return table_of_text(path, text, names, UNIT_SEPARATOR, 0)
+
+
+def _check_roles(columns: Mapping[str, str], choose: str) -> None:
+    if wrong := sorted(set(columns) - {"label"}):
+        raise InputError(f"a table of fields has a label and no {wrong[0]}: leave {choose.format(wrong[0])} out")
+
+
+def _need_column(source: str, names: Sequence[str], name: str, choose: str | None) -> None:
+    if name not in names:
+        flag = f"; say which with {choose.format('label')}" if choose else ""
+        raise InputError(f"{source} has no column {name!r}: its columns are {', '.join(names)}{flag}")
+
+
+def _from_frame(source: str, frame: pl.DataFrame, columns: Mapping[str, str], choose: str) -> FieldTable:
+    """Columns of floats are numbers; integers, strings and booleans are categories, as a text file spells them."""
+    label = columns.get("label", "label")
+    _need_column(source, frame.columns, label, choose)
+    numeric = [name for name, kind in frame.schema.items() if kind.is_float() and name != label]
+    return _from_tables([spelled_table(source, frame, choose)], None, label, numeric)
 
 
 def _integers(table: Table, name: str) -> np.ndarray:
-    numbers = stripped(table, name).cast(pl.Int64, strict=False)
+    numbers = table.fields[name].cast(pl.Int64, strict=False)
     refuse(table, name, numbers.is_null(), "not a whole number; mend or remove the line")
     return numbers.to_numpy()
 
@@ -155,11 +188,6 @@ def _rows_of(table: Table, name: str, keys: np.ndarray, known: np.ndarray) -> np
     absent = pl.Series(known[order[place]] != keys)
     refuse(table, name, absent, f"no such {name} is described in the file beside it; mend or remove the line")
     return order[place]
-
-
-def _text_table(path: Path, text: str, names: Sequence[str], separator: str, skip: int) -> Table:
-    frame, lines = read_fields(path, text.rstrip("\n"), names, separator, skip)
-    return Table(path, names, {name: i for i, name in enumerate(names)}, frame, lines)
 
 
 def _from_tables(
@@ -176,13 +204,13 @@ def _from_tables(
         {name: joined(name, _categories) for name in tables[0].names if name != label and name not in numeric},
         joined(label, partial(_labels, labels=labels)),
         {name: joined(name, _numbers) for name in numeric},
-        part=None if parts is None else np.repeat(np.array(parts, np.int8), [len(table.lines) for table in tables]),
+        part=None if parts is None else np.repeat(np.array(parts, np.int8), [table.fields.height for table in tables]),
     )
 
 
 def _labels(table: Table, name: str, labels: Mapping[str, float]) -> np.ndarray:
     """Labels float32 [n]: as `labels` spells them; where some are other numbers, all are taken for ratings."""
-    text = stripped(table, name)
+    text = table.fields[name]
     numbers = text.replace_strict(labels, default=None, return_dtype=pl.Float32)
     ratings = text.cast(pl.Float32, strict=False)
     if labels is LABELS and numbers.null_count() and ratings.is_finite().fill_null(False).all():
@@ -198,12 +226,12 @@ def _labels(table: Table, name: str, labels: Mapping[str, float]) -> np.ndarray:
 
 def _categories(table: Table, name: str) -> np.ndarray:
     """Text as it stands; a blank is a category like any other."""
-    return stripped(table, name).fill_null("").to_numpy().astype(str)
+    return table.fields[name].fill_null("").to_numpy().astype(str)
 
 
 def _numbers(table: Table, name: str) -> np.ndarray:
     """Numbers, NaN where blank."""
-    text = stripped(table, name).fill_null("")
+    text = table.fields[name].fill_null("")
     numbers = text.cast(pl.Float32, strict=False)
     bad = (text != "") & ~numbers.is_finite().fill_null(False)
     refuse(table, name, bad, "not a finite number; mend it, leave it blank, or read the column as categories")

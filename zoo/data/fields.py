@@ -14,6 +14,9 @@ import numpy as np
 from zoo.errors import InputError
 
 
+_ROWS = ("codes", "numbers", "label", "part", "truth")  # the columns with an entry a row, bags apart
+
+
 @dataclass(frozen=True)
 class FieldTable:
     """Examples as fields, in file order. A part of a table (the rows of a split) keeps the levels of the whole."""
@@ -70,9 +73,17 @@ class FieldTable:
 
     def take(self, index: np.ndarray) -> "FieldTable":
         """The rows at `index` (positions or a boolean mask), with the same levels."""
-        changed = {name: getattr(self, name)[index] for name in ("codes", "numbers", "label")}
-        changed |= {n: None if getattr(self, n) is None else getattr(self, n)[index] for n in ("part", "truth")}
+        changed = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
         return replace(self, bags=tuple(bag[index] for bag in self.bags), **changed)
+
+    def append(self, other: "FieldTable") -> "FieldTable":
+        """The rows of this part of a table, then those of another."""
+        changed = {
+            name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in _ROWS
+        }
+        bags = tuple(np.concatenate(both) for both in zip(self.bags, other.bags, strict=True))
+        return replace(self, bags=bags, **changed)
 
     def without(self, names: Sequence[str]) -> "FieldTable":
         """The table less some of its fields."""

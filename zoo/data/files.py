@@ -2,14 +2,19 @@
 
 import difflib
 import gzip
+import hashlib
 import os
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from zoo.errors import InputError
 
 
 GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"  # at both ends of a file
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -52,15 +57,13 @@ def read_bytes(path: Path) -> bytes:
 
     InputError for a file that is missing, unreadable, truncated, or not gzip under such a name.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"cannot find {path}: {missing(path)}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    with _opened(path) as file:
+        data = file.read()
     if path.suffix != ".gz":
         if data.startswith(GZIP_MAGIC):
             raise InputError(f"{path} is compressed with gzip: rename it to {path.name}.gz")
+        if data.startswith(PARQUET_MAGIC):
+            raise InputError(f"{path} is a Parquet file: rename it to {path.stem}.parquet")
         return data
     if data and not data.startswith(GZIP_MAGIC):
         raise InputError(f"{path} is not gzip (it starts with {data[:8]!r}): rename it to {path.stem}")
@@ -70,6 +73,37 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} is a truncated gzip file ({len(data):,} bytes): copy or download it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path} is a damaged gzip file ({error}): copy or download it again") from None
+
+
+def check_parquet(path: Path) -> None:
+    """InputError unless a file begins and ends as Parquet does."""
+    with _opened(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        start = file.read(8)
+        file.seek(max(0, size - len(PARQUET_MAGIC)))
+        end = file.read()
+    if not size:
+        raise InputError(f"{path} is empty: it should be a Parquet file with a row an interaction")
+    if not start.startswith(PARQUET_MAGIC):
+        raise InputError(
+            f"{path} is no Parquet file (it starts with {start!r}): rename it to what it is, such as {path.stem}.csv"
+        )
+    if end != PARQUET_MAGIC:
+        raise InputError(f"{path} is a truncated Parquet file ({size:,} bytes): copy or download it again")
+
+
+def sha256(paths: Iterable[Path]) -> str:
+    """One digest of the uncompressed contents of files end to end; a file that is not zipped may exceed the memory."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.suffix == ".gz":
+            digest.update(read_bytes(path))
+            continue
+        with _opened(path) as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def read_text(path: Path) -> str:
@@ -88,6 +122,17 @@ def read_text(path: Path) -> str:
             "if the file is latin-1, convert it with `iconv -f latin1 -t utf-8`"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"cannot find {path}: {missing(path)}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _line_of(data: bytes, offset: int) -> int:

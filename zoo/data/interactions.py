@@ -5,8 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 
 from zoo.errors import InputError
+
+
+_ROWS = ("user", "item", "rating", "timestamp", "part")  # the columns with an entry an event
+_COLUMNS = (*_ROWS, "user_ids", "item_ids", "streamed_counts")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Interactions:
     user_ids: np.ndarray  # int64 or str [num_users], ascending
     item_ids: np.ndarray  # int64 or str [num_items], ascending
     part: np.ndarray | None = None  # int8 [n]: 0 train, 1 validation, 2 test, where the data set ships a split
+    streamed_counts: np.ndarray | None = None  # int64 [num_items]: these rows are a sample of a streamed log, whose
+    # training rows have so many of each item (zoo.data.stream)
     truth: Any = None  # what a simulated world knows about itself (zoo.data.simulate.Truth); None for real data
 
     def __len__(self) -> int:
@@ -46,8 +53,14 @@ class Interactions:
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """The columns that the interactions have, by name, for a file. The truth of a simulated world stays behind."""
-        names = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None}
+
+    @property
+    def item_counts(self) -> np.ndarray:
+        """How often each item occurs, int64 [num_items]; for a sample, in the training rows that it stands for."""
+        if self.streamed_counts is not None:
+            return self.streamed_counts
+        return np.bincount(self.item, minlength=self.num_items)
 
     @property
     def ratings(self) -> np.ndarray:
@@ -60,9 +73,14 @@ class Interactions:
 
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows at `index` (positions or a boolean mask), with the same ids."""
+        columns = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
+        return replace(self, **columns)
+
+    def append(self, other: "Interactions") -> "Interactions":
+        """The rows of this part of a data set, then those of another."""
         columns = {
-            name: None if getattr(self, name) is None else getattr(self, name)[index]
-            for name in ("user", "item", "rating", "timestamp", "part")
+            name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in _ROWS
         }
         return replace(self, **columns)
 
@@ -84,10 +102,7 @@ def from_raw(
     order."""
     user_ids, user_rows = np.unique(user, return_inverse=True)
     item_ids, item_rows = np.unique(item, return_inverse=True)
-    if max(len(user_ids), len(item_ids)) > np.iinfo(np.int32).max:
-        raise InputError(
-            f"{max(len(user_ids), len(item_ids))} distinct ids: row numbers are int32, so 2**31-1 is the limit"
-        )
+    check_row_numbers(len(user_ids), len(item_ids))
     return Interactions(
         user=user_rows.astype(np.int32),
         item=item_rows.astype(np.int32),
@@ -99,23 +114,47 @@ def from_raw(
     )
 
 
+def check_row_numbers(*counts: int) -> None:
+    """InputError for more distinct ids than row numbers."""
+    if max(counts) > np.iinfo(np.int32).max:
+        raise InputError(f"{max(counts)} distinct ids: row numbers are int32, so 2**31-1 is the limit")
+
+
 def rows_of(raw: Any, ids: np.ndarray, kind: str) -> np.ndarray:
     """The row numbers of raw ids, int32; an id that the data does not have is an InputError that names it.
 
-    `kind` is "user" or "item", for the message. Text that spells an integer is read as one where the ids are integers.
+    `kind` is "user" or "item", for the message.
+    """
+    rows = find_rows(raw, ids)
+    if (rows < 0).any():
+        raise InputError(unknown(np.atleast_1d(np.asarray(raw))[rows < 0][0], ids, kind))
+    return rows
+
+
+def find_rows(raw: Any, ids: np.ndarray) -> np.ndarray:
+    """The row numbers of raw ids, int32 [n], -1 for an id that the data does not have.
+
+    Text that spells an integer is read as one where the ids are integers.
     """
     raw = np.atleast_1d(np.asarray(raw))
-    try:
-        wanted = raw.astype(ids.dtype if ids.dtype.kind in "iu" else str)
-    except ValueError:
-        raise InputError(
-            f"unknown {kind} {raw[0]!s}: the {kind} ids of this data are integers, such as {ids[0]}"
-        ) from None
+    readable = np.ones(len(raw), bool)
+    if ids.dtype.kind not in "iu":
+        wanted = raw.astype(str)
+    elif raw.dtype.kind in "iuf":
+        wanted = raw.astype(ids.dtype)
+    else:
+        numbers = pl.Series(raw.astype(str).tolist(), dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
+        readable, wanted = numbers.is_not_null().to_numpy(), numbers.fill_null(0).to_numpy()
     position = np.searchsorted(ids, wanted)
-    found = ids[np.minimum(position, len(ids) - 1)] == wanted
-    if not found.all():
-        raise InputError(f"unknown {kind} {raw[~found][0]!s}: not among the {len(ids):,} {kind}s of the training data")
-    return position.astype(np.int32)
+    found = readable & (ids[np.minimum(position, len(ids) - 1)] == wanted)
+    return np.where(found, position, -1).astype(np.int32)
+
+
+def unknown(raw: Any, ids: np.ndarray, kind: str) -> str:
+    """For messages: that the data does not have an id, and what its ids are like."""
+    known = f"the {len(ids):,} {kind}s of the training data"
+    like = f"{'integers' if ids.dtype.kind in 'iu' else 'text'} such as {ids[0]}"
+    return f"unknown {kind} {str(raw) or '(blank)'}: not among {known}, whose ids are {like}"
 
 
 def merge_repeats(interactions: Interactions, keep_last: bool = False) -> tuple[Interactions, int]:

@@ -1,17 +1,20 @@
-"""Readers: a file, or a folder of files -> Interactions. Every reader takes `.gz` files as they are."""
+"""Readers: a file, a folder of files, or a dataframe -> Interactions. Text may be zipped (`.gz`)."""
 
 import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from zoo.data.columns import raw_columns
 from zoo.data.files import find_file, nearest_names, read_text
+from zoo.data.frames import table_of_frame, table_of_parquet
 from zoo.data.interactions import Interactions, from_raw
-from zoo.data.tables import raw_columns, table_with_header, table_without_header
+from zoo.data.tables import table_with_header, table_with_types, table_without_header
 from zoo.errors import InputError
 
 
@@ -34,6 +37,12 @@ def read_path(
         if mapped:
             raise InputError(f"{path} is a folder, which has no columns to map or separate: leave them out")
         return read_split_folder(path)
+    if path.suffix == ".parquet":
+        if separator is not None:
+            raise InputError(f"{path} is a Parquet file, which has no separator: leave {separator!r} out")
+        return read_parquet(path, columns=columns)
+    if path.name.removesuffix(".gz").endswith(".inter"):
+        return read_recbole(path, columns=columns, separator=separator)
     if _movielens_separator(path) and not mapped:
         return read_movielens(path)
     return read_delimited(path, columns=columns, separator=separator)
@@ -49,6 +58,24 @@ def read_delimited(
 ) -> Interactions:
     """A file with a header and one interaction a line: user, item and, where there, rating and timestamp."""
     return from_raw(**raw_columns(table_with_header(path, read_text(path), columns, separator)))
+
+
+def read_recbole(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS, separator: str | None = None) -> Interactions:
+    """A RecBole atomic file: tabs, and a header with types, `user_id:token item_id:token rating:float ...`.
+
+    `columns` gives the names before the colon.
+    """
+    return from_raw(**raw_columns(table_with_types(path, read_text(path), columns, separator)))
+
+
+def read_parquet(path: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> Interactions:
+    """A Parquet file with a row an interaction; only the columns that are needed are read."""
+    return from_raw(**raw_columns(table_of_parquet(path, columns)))
+
+
+def read_frame(frame: Any, *, columns: Mapping[str, str] = NO_COLUMNS) -> Interactions:
+    """A dataframe with a row an interaction: polars, pyarrow, pandas from 2.2, duckdb, all with the Arrow interface."""
+    return from_raw(**raw_columns(table_of_frame(frame, columns)))
 
 
 def read_movielens(path: Path) -> Interactions:

@@ -113,7 +113,8 @@ def simulate(
 
     Raw ids are 1..num_users and 1..num_videos; who never watches and what is never watched keep their rows. `rating` is
     1 to 5, given with each watch. Time is linear in watches and NUM_DAYS x NUM_MOODS x num_videos, memory in watches
-    and NUM_MOODS x (num_users + num_videos). Equal arguments give equal worlds.
+    and NUM_MOODS x (num_users + num_videos). Equal arguments give equal worlds on processors with the
+    same vector instructions; on others numpy rounds some draws differently, and the worlds are equal in distribution.
     """
     if num_users < 1 or num_videos < 2 or num_watches < 1:
         raise InputError(

@@ -56,6 +56,33 @@ def per_user(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.
     return _cut(interactions, _last_of_each_user(interactions, draws, fraction))
 
 
+def user_sample(data: Interactions | FieldTable, seed: int, *, num_users: int = 10_000, fraction: float = 0.2) -> Split:
+    """Holds out about `fraction` of the (user, item) pairs of at most `num_users` users; the others only train.
+
+    For logs so large that asking every user would take longer than training. Users and pairs are chosen by hash, so
+    that a log which is read piece by piece is cut in the same way; some of these users may keep no row to train on.
+    """
+    _check_fraction(fraction)
+    interactions = _need_interactions(data, "user_sample")
+    asked = sampled_users(interactions.num_users, seed, num_users)
+    return _cut(interactions, held_pairs(asked, interactions.user, interactions.item, seed, fraction))
+
+
+def sampled_users(num_users: int, seed: int, size: int = 10_000) -> np.ndarray:
+    """Marks the users that `user_sample` asks, bool [num_users]: those of lowest hash."""
+    marks = np.zeros(num_users, bool)
+    marks[np.argsort(_hash(np.arange(num_users), seed), kind="stable")[:size]] = True
+    return marks
+
+
+def held_pairs(asked: np.ndarray, user: np.ndarray, item: np.ndarray, seed: int, fraction: float = 0.2) -> np.ndarray:
+    """Marks the rows that `user_sample` holds out, bool [n]; equal pairs are marked alike."""
+    held = asked[user]
+    pairs = _hash(user[held], seed) + item[held].astype(np.uint64)
+    held[held] = _hash(pairs, seed) < np.uint64(fraction * 2**64)
+    return held
+
+
 def per_user_temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out the latest `fraction` of each user's rows (to the nearest row); at least one stays in train.
 
@@ -103,7 +130,7 @@ def published[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
     return replace(whole, valid=data.take(part == 1)) if (part == 1).any() else whole
 
 
-_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal"
+_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
 
 
 def _cut[D: (Interactions, FieldTable)](data: D, held: np.ndarray) -> Split[D]:
@@ -134,6 +161,14 @@ def _ranks_within_user(interactions: Interactions, key: np.ndarray) -> tuple[np.
     user = interactions.user[order]
     rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[user]
     return order, rank, counts[user]
+
+
+def _hash(values: np.ndarray, seed: int) -> np.ndarray:
+    """splitmix64 (Steele, Lea, Flood 2014): well mixed uint64 [n] of integers and a seed, the same on any machine."""
+    mixed = values.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _check_fraction(fraction: float) -> None:

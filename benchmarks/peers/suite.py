@@ -1,0 +1,79 @@
+"""python -m benchmarks peers: the zoo beside other packages, at the quality that each reaches."""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import quality, tables
+from benchmarks.peers import mf, turns
+from benchmarks.peers.turns import Bench, Comparison, Unavailable, ask_peer
+from zoo import records
+from zoo.errors import InputError
+
+
+COMPARISONS: dict[str, Sequence[Comparison]] = {"mf": mf.COMPARISONS}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, record and judge. A peer that is not there is a record that says why, and no failure."""
+    chosen = [comparison for model in options.models for comparison in COMPARISONS[model]]
+    if options.only:
+        unknown = sorted(set(options.only) - {comparison.name for comparison in chosen})
+        if unknown:
+            raise InputError(f"unknown comparison {unknown[0]!r}; there are {', '.join(c.name for c in chosen)}")
+        chosen = [comparison for comparison in chosen if comparison.name in options.only]
+    python = turns.ENVIRONMENT / "bin" / "python"
+    if not python.exists():
+        raise InputError(f"there is no {turns.ENVIRONMENT.name}, where the peers are: scripts/setup --peers makes it")
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), python, 1 if options.quick else options.repeats, options.quick)
+        for comparison in chosen:
+            reason = quality.absent_data(comparison.data)
+            if reason:
+                print(f"{comparison.name}: skipped: {reason}")
+                continue
+            record = compared(comparison, bench)
+            records.append_line(options.records / "peers.jsonl", record)
+            found.append(record)
+            if "unavailable" in record:
+                print(f"{comparison.name}: no result: {record['unavailable']}", flush=True)
+    if found:
+        tables.show("Beside other packages", tables.peers(found))
+    missed = any(not tables.met(figure) for record in found for figure in record.get("figures", ()))
+    return 1 if missed and not options.quick else 0
+
+
+def compared(comparison: Comparison, bench: Bench) -> dict[str, Any]:
+    """The record of one comparison."""
+    record = {"suite": "peers", "comparison": comparison.name, "data": comparison.data, "peer": comparison.peer}
+    record |= {"quick": bench.quick, "command": records.command()}
+    try:
+        versions = ask_peer(bench, comparison.adapter)["versions"]
+        figures, pairs, settings = comparison.run(bench)
+    except Unavailable as error:
+        return record | {"unavailable": why(comparison.peer, str(error)), "environment": records.environment("cpu")}
+    ours, theirs = zip(*pairs)
+    return record | {
+        "figures": [figure.as_record() for figure in figures],
+        "turns": {"ours": [facts(result) for result in ours], "theirs": [facts(result) for result in theirs]},
+        "compile_seconds": statistics.median(result["compile_seconds"] for result in ours),
+        "settings": settings,
+        "versions": versions,
+        "environment": ours[-1]["environment"],
+    }
+
+
+def facts(result: turns.Result) -> dict[str, Any]:
+    """What is kept of one turn: numbers, metrics and history; settings, versions and environment are said once."""
+    return {name: value for name, value in result.items() if name not in ("settings", "versions", "environment")}
+
+
+def why(peer: str, reason: str) -> str:
+    """The reason, and what the installation said of this peer, if it failed."""
+    notes = turns.ENVIRONMENT / "zoo-failed"
+    said = [line for line in notes.read_text().splitlines() if line.startswith(peer)] if notes.exists() else []
+    return "; ".join([reason, *said])

@@ -1,0 +1,185 @@
+"""The comparison with other packages, against a peer that only pretends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import tables
+from benchmarks.__main__ import main
+from benchmarks.peers import judge, mf, recommend, suite, train, turns
+from benchmarks.peers.turns import Bench, Comparison, Figure
+from zoo import workdir
+from zoo.data import splits
+
+
+PRETENDED = """
+import os
+PACKAGES = ("numpy",)
+def measure(configuration):
+    settings = {name: os.environ.get(name) for name in ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")}
+    return {"seconds": 2.0 + configuration["seed"], "metrics": {"recall@20": 0.1}, **settings}
+"""
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path, Path(sys.executable), repeats=3, quick=False)
+
+
+@pytest.fixture
+def pretend(tmp_path, monkeypatch):
+    """Puts one comparison in the place of all: `adapter` is the peer's file, ours takes a second."""
+    monkeypatch.setattr(turns, "ENVIRONMENT", tmp_path / "venv")
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    seen = []
+
+    def of(adapter: str, recall: float = 0.2, factor: float = 1.0):
+        path = tmp_path / "adapter.py"
+        path.write_text(adapter)
+
+        def run(bench):
+            def ours(seed):
+                seen.append(f"ours {seed}")
+                metrics = {"recall@20": recall}
+                return {"seconds": factor, "metrics": metrics, "compile_seconds": 1.0, "environment": ENVIRONMENT}
+
+            def theirs(seed):
+                seen.append(f"theirs {seed}")
+                settings = {"OPENBLAS_NUM_THREADS": "1"}
+                return turns.ask_peer(bench, str(path), "measure", configuration={"seed": seed}, settings=settings)
+
+            pairs = turns.in_turns(bench, ours, theirs)
+            seconds = [[side["seconds"] for side in pair] for pair in pairs]
+            figure = Figure("pretended", "s", *zip(*seconds), 1.5, "recall@20", *mf.qualities(pairs, "recall@20"))
+            return [figure], pairs, {"ours": {}, "theirs": {}}
+
+        monkeypatch.setitem(suite.COMPARISONS, "mf", (Comparison("pretended", "simulated", "numpy", str(path), run),))
+        return lambda: main(["peers", "--repeats", "3", "--records", str(tmp_path / "records")])
+
+    of.seen = seen
+    of.records = tmp_path / "records" / "peers.jsonl"
+    return of
+
+
+ENVIRONMENT = {
+    "device": "cpu",
+    "processor": "P",
+    "cores": 2,
+    "commit": "abc",
+    "time": "2026-01-01T00:00:00Z",
+    "packages": {"jax": "1"},
+}
+
+
+def test_sides_take_turns_and_the_shell_decides_nothing(pretend, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert pretend(PRETENDED)() == 0
+    assert pretend.seen == ["ours 0", "theirs 0", "ours 1", "theirs 1", "ours 2", "theirs 2"]
+    record = json.loads(pretend.records.read_text())
+    assert record["figures"][0]["ratios"] == [2.0, 3.0, 4.0] and record["figures"][0]["ratio"] == 3.0
+    assert record["turns"]["theirs"][0]["OPENBLAS_CORETYPE"] is None
+    assert record["turns"]["theirs"][0]["OPENBLAS_NUM_THREADS"] == "1"
+    assert record["versions"]["numpy"] == np.__version__
+    (line,) = tables.peers([record]).rows
+    assert line[1:6] == (f"numpy {np.__version__}", "1.00 s", "3.00 s", "3.00 (2.00 to 4.00)", "1.50")
+    assert line[-1] == "met"
+
+
+def test_nobody_wins_by_being_wrong(pretend):
+    assert pretend(PRETENDED, recall=0.09)() == 1
+    assert pretend(PRETENDED, factor=2.5)() == 1  # or by being slow
+
+
+@pytest.mark.parametrize(
+    "broken", ["import no_such_package", "1 / 0", PRETENDED.replace('"numpy"', '"no-such-package"')]
+)
+def test_a_peer_that_cannot_be_imported_is_a_row_that_says_why(pretend, broken):
+    assert pretend(broken)() == 0
+    record = json.loads(pretend.records.read_text())
+    (line,) = tables.peers([record]).rows
+    assert line[1] == "numpy" and ("no_such_package" in line[-1] or "no-such-package" in line[-1] or "zero" in line[-1])
+    assert pretend.seen == []  # found out before anything is timed
+
+
+def test_the_row_says_why_a_peer_could_not_be_installed(pretend, tmp_path):
+    (tmp_path / "venv" / "zoo-failed").write_text("numpy==0.1 cannot be installed: ERROR: no wheel\n")
+    pretend("import no_such_package")()
+    assert json.loads(pretend.records.read_text())["unavailable"].endswith(
+        "; numpy==0.1 cannot be installed: ERROR: no wheel"
+    )
+
+
+def test_a_peer_that_fails_is_a_row_too(pretend):
+    assert pretend('PACKAGES = ("numpy",)\ndef measure(configuration):\n    raise MemoryError("too large")\n')() == 0
+    assert "too large" in json.loads(pretend.records.read_text())["unavailable"]
+
+
+def test_no_environment_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(turns, "ENVIRONMENT", tmp_path / ".venv-peers")
+    assert main(["peers"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "scripts/setup --peers" in error and "\n" not in error
+
+
+def test_an_unknown_comparison_is_one_line(capsys):
+    assert main(["peers", "--only", "bpr-gowala"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "'bpr-gowala'" in error and "bpr-gowalla" in error and "\n" not in error
+
+
+def test_our_side_on_rows_from_a_file(bench, tmp_path):
+    """The product's run on the very split of the file; lists by its vectors are as good as the vectors themselves."""
+    data = "simulated:num_users=100,num_videos=60,num_watches=1000"
+    file = turns.rows_file(bench, data, "per_user", "mf/smoke")
+    split = splits.published(workdir.load_data(file), 0)
+    vectors, answer = tmp_path / "vectors.npz", tmp_path / "lists.npz"
+    settings = {"epochs": 2}
+    found = train.measure(
+        train.Configuration(str(file), "mf/smoke", data, settings, judge_each_epoch=True, vectors=str(vectors))
+    )
+    assert found["examples"] == 2 * len(split.train) and len(found["history"]) == 2
+    assert 0 < found["history"][0]["seconds"] < found["history"][1]["seconds"] == found["seconds"]
+    assert found["history"][1]["recall@20"] == found["metrics"]["recall@20"]
+    assert judge.measure(judge.Configuration(str(file), str(vectors)))["metrics"] == found["metrics"]
+    assert recommend.measure(recommend.Configuration(str(file), str(vectors), str(answer)))["seconds"] > 0
+    judged = judge.measure(judge.Configuration(str(file), str(answer)))["metrics"]
+    assert judged["recall@20"] == pytest.approx(found["metrics"]["recall@20"])
+    with np.load(answer) as lists:
+        listed = {(user, item) for user, items in enumerate(lists["ids"]) for item in items}
+    assert not listed & set(zip(split.train.user, split.train.item))
+
+
+def test_predictions_are_clipped_and_must_be_finite(bench, tmp_path):
+    file = turns.rows_file(bench, "simulated:num_users=100,num_videos=60,num_watches=1000", "random", "mf/rating")
+    ratings = splits.published(workdir.load_data(file), 0).test.ratings
+    np.savez(tmp_path / "answer.npz", predictions=np.where(ratings == ratings.max(), 99.0, ratings))
+    found = judge.measure(judge.Configuration(str(file), str(tmp_path / "answer.npz")))["metrics"]
+    assert found == {"rmse": 0.0, "mae": 0.0}
+    np.savez(tmp_path / "answer.npz", predictions=np.full(len(ratings), np.nan))
+    with pytest.raises(FloatingPointError):
+        judge.measure(judge.Configuration(str(file), str(tmp_path / "answer.npz")))
+
+
+def test_seconds_to_a_quality():
+    history = [{"seconds": 1.0, "rmse": 0.95}, {"seconds": 2.0, "rmse": 0.9}, {"seconds": 3.0, "rmse": 0.8}]
+    assert mf.seconds_to(history, 0.9) == 2.0 and mf.seconds_to(history, 0.7) is None
+    assert Figure("", "s", [2.0, None], [6.0, 6.0], 1.0, "rmse", [0.9], [0.9]).ratios == [3.0, 0.0]
+    assert Figure("", "pairs/s", [6.0], [2.0], 1.0, "rmse", [0.9], [0.9]).ratios == [3.0]
+
+
+def test_adapters_know_nothing_of_the_zoo():
+    for path in [turns.HERE / "child.py", *turns.HERE.glob("with_*.py")]:
+        assert "zoo" not in path.read_text().replace("nothing of the zoo", "")
+
+
+def test_peers_setup_can_be_run():
+    script = turns.HERE / "setup"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["/bin/sh", "-n", script], check=True)
