@@ -1,11 +1,14 @@
 """Field tables, their encoding and their readers, against counts written out."""
 
+import datetime
 import os
 
 import numpy as np
+import polars as pl
 import pytest
 
 from zoo.data import book_readers, catalog, field_readers, fields, splits
+from zoo.data.fields import FieldTable
 from zoo.errors import InputError
 
 
@@ -222,11 +225,57 @@ def test_delimited(tmp_path):
     assert table.levels[0].tolist() == ["", "blue", "red"] and table.label.tolist() == [1, 0, 1]
     assert np.array_equal(table.numbers[:, 0], np.array([1.5, np.nan, 2], np.float32), equal_nan=True)
     assert "--label-column NAME" in refusal(field_readers.read_path, path)
-    assert "leave --user-column out" in refusal(field_readers.read_path, path, columns={"user": "color"})
+    assert "leave --user-column NAME out" in refusal(field_readers.read_path, path, columns={"user": "color"})
     path.write_text("color,price:float,label\nred,1.5,1\nred,cheap,0\n")
     assert "line 3, column price:float: 'cheap'" in refusal(field_readers.read_path, path)
     path.write_text("color,label\nred,1\nred,maybe\n")
     assert "line 3, column label: 'maybe'" in refusal(field_readers.read_path, path)
+
+
+def test_a_typed_table_is_that_of_its_text(tmp_path):
+    """Parquet and a dataframe of the same values: floats are numbers, integers and the rest are categories."""
+    text, typed = tmp_path / "a.csv", tmp_path / "a.parquet"
+    text.write_text("color,shelf,price:float,clicked\nred,7,1.5,1\n,70,,0\nblue,7,2,1\n")
+    frame = pl.DataFrame(
+        {
+            "color": pl.Series(["red ", None, "blue"], dtype=pl.Categorical),
+            "shelf": [7, 70, 7],
+            "price:float": [1.5, float("nan"), 2.0],
+            "clicked": [True, False, True],
+        }
+    )
+    frame.write_parquet(typed)
+    columns = {"label": "clicked"}
+    expected = field_readers.read_path(text, columns=columns).columns
+    for found in (field_readers.read_path(typed, columns=columns), catalog.load(frame, FieldTable, columns=columns)):
+        assert found.columns.keys() == expected.keys()
+        for name, column in found.columns.items():
+            equal_nan = column.dtype.kind == "f"
+            assert column.dtype == expected[name].dtype and np.array_equal(column, expected[name], equal_nan=equal_nan)
+
+
+def test_mistakes_in_a_typed_table(tmp_path):
+    frame = pl.DataFrame({"color": ["red", "blue"], "label": [1.0, None]})
+    read = field_readers.read_frame
+    assert "row 1 (the first is 0), column label: null: not a label" in refusal(read, frame)
+    assert "zoo.load_data(frame, zoo.FieldTable)" in refusal(read, frame.rename({"label": "clicked"}))
+    assert "but no rows" in refusal(read, frame.clear())
+    assert "'when' is of type Date" in refusal(read, frame.with_columns(when=datetime.date(2026, 1, 1)))
+    assert "not a finite number" in refusal(read, frame.with_columns(price=float("inf"), label=1))
+    assert "no separator" in refusal(field_readers.read_path, _parquet(tmp_path, frame), separator=",")
+    assert "--label-column NAME" in refusal(field_readers.read_path, _parquet(tmp_path, frame.drop("label")))
+
+
+def _parquet(folder, frame):
+    frame.write_parquet(folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+def test_parts_of_a_table_end_to_end(films):
+    """What `take` divides, `append` puts together."""
+    whole = films.take(np.array([0, 1, 2])).append(films.take(np.array([3, 4])))
+    for name, column in films.columns.items():
+        assert np.array_equal(whole.columns[name], column)
 
 
 def test_criteo_lines(tmp_path):

@@ -12,11 +12,12 @@ from zoo.data import fields
 from zoo.data.columns import FLAGS, Table, refuse
 from zoo.data.fields import FieldTable
 from zoo.data.files import check_parquet, need_file, read_bytes, read_text
-from zoo.data.frames import CHOOSE, frame_of, reading, spelled_table
+from zoo.data.frames import frame_of, reading, spelled_table
 from zoo.data.tables import UNIT_SEPARATOR, guess_separator, table_of_text
 from zoo.errors import InputError
 
 
+CHOOSE = "columns={{'{}': NAME}} of zoo.load_data(frame, zoo.FieldTable)"
 # Labels as files spell them.
 LABELS = {"0": 0.0, "1": 1.0, "-1": 0.0, "+1": 1.0, "0.0": 0.0, "1.0": 1.0, "-1.0": 0.0}
 SPARSE_SUFFIXES = (".libsvm", ".libfm", ".libffm", ".svm", ".ffm")
