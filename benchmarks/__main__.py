@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput, tuning
+from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput, trees, tuning
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
@@ -85,6 +85,12 @@ def parser() -> Parser:
     added.add_argument("--data", default="movielens-100k", metavar="DATA")
     added.add_argument("--trials", type=_positive, default=20, metavar="N")
     added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("trees", trees.run, "gradient boosted trees of scikit-learn on the fields of ratings")
+    added.add_argument(
+        "--data", nargs="+", default=["book-crossing", "book-crossing-new"], metavar="NAME", help="(default: the books)"
+    )
+    added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
 
     added = suite("peers", peers.run, "speed and quality beside other packages, each in its own environment")
     added.add_argument("--quick", **quick)

@@ -319,3 +319,54 @@ def test_the_module_runs_without_a_traceback():
         [sys.executable, "-m", "zoo", "train", "nothing"], capture_output=True, text=True, env=os.environ, check=False
     )
     assert done.returncode == 2 and done.stderr.startswith("zoo: unknown model") and "Traceback" not in done.stderr
+
+
+def test_data_of_another_kind_is_refused(capsys, tmp_path, ratings_file):
+    place = ("--workdir", tmp_path / "run")
+    message = refused(capsys, "train", "fm", "--data", SMALL, *place)
+    assert "fm/clicks reads a table of fields" in message and "holds interactions of users and items" in message
+    message = refused(capsys, "train", "mf", "--data", "planted", *place)
+    assert "mf/ranking reads interactions of users and items, but planted holds a table of fields" in message
+    assert "no column 'label'" in refused(capsys, "train", "fm", "--data", ratings_file, *place)
+    assert "choose random or published" in refused(capsys, "train", "fm", "--split", "temporal", *place)
+    assert "write planted:num_rows=N,seed=N" in refused(capsys, "train", "fm", "--data", "planted:rows=5", *place)
+
+
+def test_clicks_of_one_class_have_no_auc(capsys, tmp_path):
+    path = tmp_path / "clicks.csv"
+    path.write_text("color,label\n" + "red,0\nblue,0\n" * 20)
+    message = refused(capsys, "train", "lr", "--data", path, "--workdir", tmp_path / "run", "--quiet")
+    assert "AUC" in message and "all labels are 0" in message
+
+
+def test_a_table_of_the_user(capsys, tmp_path):
+    path = tmp_path / "clicks.csv"
+    path.write_text("color,price:float,clicked\n" + "red,1.5,1\nblue,,0\nred,2.5,0\n" * 30)
+    arguments = ["train", "fm/smoke", "--data", str(path), "--label-column", "clicked"]
+    assert main([*arguments, "--set", "min_count=2", "--workdir", str(tmp_path / "run"), "--quiet"]) == 0
+    sizes = json.loads((tmp_path / "run" / "record.json").read_text())["sizes"]
+    assert sizes["fields"] == 2 and sizes["unknown_values"] > 0 and sizes["field_rows"] == 3 + 4
+    for asked in (("recommend", tmp_path / "run", "--user", "1"), ("similar", tmp_path / "run", "--item", "1")):
+        assert "fm/smoke judges described examples and ranks no items" in refused(capsys, *asked)
+
+
+def test_ratings_from_fields_of_a_file(capsys, tmp_path):
+    """The same file trains fm/rating, and is refused as clicks; what is missing or not a number is named by line."""
+    path = tmp_path / "mine.csv"
+    rows = [f"{u},{i},{u % 3},{20 + u},{1 + (u * i) % 5}" for u in range(1, 21) for i in range(1, 11)]
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows]) + "\n")
+    place = ("--workdir", tmp_path / "run")
+    assert "a click is 0 or 1; for ratings take a rating recipe" in refused(
+        capsys, "train", "fm", "--data", path, *place
+    )
+    arguments = ["train", "fm/rating", "--data", str(path), "--workdir", str(tmp_path / "run"), "--quiet"]
+    assert main([*arguments, "--epochs", "1", "--embedding-dim", "2"]) == 0
+    assert "user_item_mean" in capsys.readouterr().out
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows[:3], "1,2,3,4"]) + "\n")
+    assert "line 5: 4 fields, but there are 5 columns" in refused(capsys, "train", "fm/rating", "--data", path, *place)
+    path.write_text("\n".join(["user,item,city,age:float,label", *rows[:3], "1,2,3,old,4"]) + "\n")
+    assert "line 5, column age:float: 'old'" in refused(capsys, "train", "fm/rating", "--data", path, *place)
+    path.write_text("\n".join(["item,city,label", *[f"{i},a,{i % 5}" for i in range(40)]]) + "\n")
+    assert "needs a field called user" in refused(
+        capsys, "train", "fm/rating", "--data", path, "--epochs", "1", "--workdir", tmp_path / "other"
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from zoo import metrics
+from zoo.errors import InputError
 
 
 # Three users, lists of 4: three relevant items of which two are listed; seven, two listed; one, not listed.
@@ -88,3 +89,47 @@ def assert_like_rax(metric, oracle, k):
 def test_doctests():
     result = doctest.testmod(metrics)
     assert result.attempted >= 5 and not result.failed
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_clicks_against_scikit_learn(levels):
+    """With many ties and with few."""
+    from sklearn import metrics as oracle
+
+    rng = np.random.default_rng(0)
+    logits = rng.integers(-levels, levels, 500) / levels * 3
+    labels = (rng.random(500) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+    assert metrics.auc(logits, labels) == pytest.approx(oracle.roc_auc_score(labels, logits), abs=1e-12)
+    probability = 1 / (1 + np.exp(-logits))
+    assert metrics.log_loss(logits, labels) == pytest.approx(oracle.log_loss(labels, probability), abs=1e-9)
+    assert metrics.accuracy(logits, labels) == pytest.approx(oracle.accuracy_score(labels, logits > 0))
+    assert metrics.calibration(logits, labels) == pytest.approx(probability.sum() / labels.sum())
+    groups = rng.integers(0, 30, 500)
+    parts = [groups == group for group in range(30)]
+    parts = [part for part in parts if 0 < labels[part].sum() < part.sum()]
+    want = sum(oracle.roc_auc_score(labels[p], logits[p]) * p.sum() for p in parts) / sum(p.sum() for p in parts)
+    assert metrics.gauc(logits, labels, groups) == pytest.approx(want, abs=1e-12)
+
+
+def test_auc_is_the_double_loop_and_constants_earn_half():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.integers(0, 5, 40), rng.integers(0, 2, 40)
+    pairs = [(a > b) + (a == b) / 2 for a in scores[labels == 1] for b in scores[labels == 0]]
+    assert metrics.auc(scores, labels) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert metrics.auc(np.zeros(40), labels) == 0.5
+    assert np.isnan(metrics.auc(np.array([np.nan, 1.0]), np.array([0, 1])))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_has_no_auc(label):
+    with pytest.raises(InputError, match=f"undefined: all labels are {label}"):
+        metrics.auc(np.arange(3.0), np.full(3, label))
+    with pytest.raises(InputError, match="GAUC is undefined"):
+        metrics.gauc(np.arange(3.0), np.full(3, label), np.zeros(3))
+
+
+def test_extreme_logits_do_not_overflow():
+    assert metrics.log_loss(np.array([1e4, -1e4], np.float32), np.array([1, 0])) == 0
+    assert metrics.log_loss(np.array([-1e4]), np.array([1])) == 1e4
+    with pytest.raises(InputError, match="no clicks"):
+        metrics.calibration(np.zeros(2), np.zeros(2))

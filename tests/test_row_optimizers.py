@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from zoo import row_optimizers
+from zoo import optimizers, row_optimizers
 from zoo.embedding import RowGradient, summed_gradient
 from zoo.types import PADDING
 
@@ -210,3 +210,31 @@ def test_whole_table_gradient_is_refused(make):
     rule, table = make(0.1), jnp.asarray(TABLE)
     with pytest.raises(ValueError, match="densely"):
         rule.update(table, rule.init(table), RowGradient(None, jnp.ones_like(table), None), jnp.int32(0))
+
+
+@pytest.mark.parametrize("zeta", [1e-5, 0.2])
+def test_cowclip(zeta):
+    """Against a loop over rows: g min(1, count max(|w|, sqrt(dim) zeta) / |g|); an unused entry stays 0."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(0, 0.3, (6, 4)).astype(np.float32)
+    ids, counts = np.array([4, 1, 6, 0]), np.array([2.0, 1.0, 0.0, 3.0])
+    sums = rng.normal(0, 0.8, (4, 4)).astype(np.float32)
+    sums[0] *= 0.1
+    sums[2] = 0
+    want = sums.copy()
+    for entry, row in enumerate(ids):
+        if row < 6:
+            limit = counts[entry] * max(np.linalg.norm(table[row]), 2 * zeta)
+            want[entry] *= min(1, limit / np.linalg.norm(sums[entry]))
+    given = RowGradient(jnp.asarray(ids, jnp.int32), jnp.asarray(sums), jnp.asarray(counts, jnp.float32))
+    gradients = optimizers.Gradients({}, {"factors": [given]}, jnp.float32(6))
+    got = optimizers.cowclip(1.0, zeta).apply(gradients, {"factors": jnp.asarray(table)}).rows["factors"][0].sums
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    assert 0 < (want != sums).any(1).sum() < 3  # some are clipped, some are not
+
+
+def test_l2_of_whole_tables_moves_rows_that_no_batch_met():
+    rule = optimizers.dense_adam(0.1, l2=0.5).rows
+    got = trained(rule)
+    want = trained_densely(optax.chain(optax.add_decayed_weights(0.5), optax.adam(0.1)))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from zoo.api import Run, load, train
 from zoo.data.catalog import load as load_data
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, from_raw
 from zoo.data.simulate import simulate
 from zoo.embedding import Embed
@@ -13,6 +14,7 @@ from zoo.types import Spec, TrainState
 
 __all__ = [
     "Embed",
+    "FieldTable",
     "InputError",
     "Interactions",
     "Recipe",

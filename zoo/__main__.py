@@ -121,7 +121,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--split",
         metavar="NAME",
-        help="random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, published",
+        help="random, per_user, leave_one_out, temporal, per_user_temporal, new_items, user_sample, published",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--epochs", metavar="N")
@@ -135,7 +135,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--validate", action="store_true", help="hold out rows of train, stop early, keep the best, leave test alone"
     )
-    for column in ("user", "item", "rating", "timestamp"):
+    for column in ("user", "item", "rating", "timestamp", "label"):
         command.add_argument(f"--{column}-column", metavar="NAME", help=f"the {column} column of your file")
     command.add_argument("--separator", metavar="CHAR", help="what separates the columns of your file")
 
@@ -166,7 +166,7 @@ def run_data(options: argparse.Namespace) -> None:
     table = Table("name", "what", "here", "how to get it", title="Data sets")
     for dataset in catalog.CATALOG.values():
         here = not dataset.files or catalog.folder(dataset) is not None
-        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.name}")
+        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.folder or dataset.name}")
         table.add_row(dataset.name, dataset.task, "yes" if here else "no", how)
     _console().print(table)
 
@@ -247,7 +247,7 @@ def run_recommend(options: argparse.Namespace) -> None:
     elif not options.user:
         raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
     run = load(options.folder)
-    users = run.job.interactions.user_ids
+    users = run.interactions.user_ids
     if options.users:
         users = lists.read_users(Path(options.users), users)
     elif options.user:
@@ -286,7 +286,7 @@ def _request(options: argparse.Namespace) -> Any:
         if not equals:
             raise InputError(f"--set {entry}: write FIELD=VALUE, such as objective.l2=0.1")
         settings[name] = value
-    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp")}
+    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp", "label")}
     reader: dict[str, Any] = {
         "columns": {name: column for name, column in columns.items() if column},
         "separator": options.separator,

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo import checkpoint, evaluate, names, parallel, workdir
 from zoo.data import catalog, stream
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, appended, rows_of
 from zoo.data.splits import Split
 from zoo.errors import InputError
@@ -45,7 +46,8 @@ class Run:
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
-        known, examples, recipe = self.job.interactions, self.prepared.examples, self.job.recipe
+        known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
+        assert recipe.recommend is not None, "a recipe that reads interactions recommends"
         rows = rows_of(users, known.user_ids, "user")
         if interactions is None:
             known = self._rows_of(rows)
@@ -62,9 +64,19 @@ class Run:
         ids, scores = recipe.recommend(self.prepared.model, self.state, examples, rows, seen, k)
         return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
+    @property
+    def interactions(self) -> Interactions:
+        """The data of the run; InputError for a recipe that reads fields, which knows no list of users and items."""
+        if not isinstance(self.job.interactions, Interactions):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and ranks no items:"
+                " take a ranking or rating recipe, such as mf/ranking"
+            )
+        return self.job.interactions
+
     def _rows_of(self, users: np.ndarray) -> Interactions:
         """The interactions, with all that these users have: of a streamed log they are still in its file alone."""
-        interactions = self.job.interactions
+        interactions = self.interactions
         if interactions.streamed_counts is None:
             return interactions
         columns = self.job.names["request"]["reader"].get("columns", {})
@@ -78,12 +90,12 @@ class Run:
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
+        item_ids = self.interactions.item_ids
         if not hasattr(self.prepared.model, "item_vectors"):
             raise InputError(
                 f"{self.job.names['model']}/{self.job.names['recipe']} has no item vectors to compare: it scores a user"
                 " and an item together; take a model that retrieves, such as mf/ranking"
             )
-        item_ids = self.job.interactions.item_ids
         rows = rows_of(items, item_ids, "item")
         vectors = evaluate.item_vectors(self.prepared.model, self.state, self.prepared.examples.constants)
         ids, cosines = evaluate.similar_items(vectors, rows, k)
@@ -117,20 +129,23 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, or a dataframe with columns
-    user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user": ...})`);
-    `settings` any setting of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With
-    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's,
-    over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of
-    the rows.
+    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe
+    with columns user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user":
+    ...})`), which for a recipe of fields has a column label and a column a field. `settings` are any settings of the
+    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`, data is a Parquet
+    file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's, over which each batch is
+    divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
+    name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
-        name, interactions = None if data is None else str(data), None
+        name = None if data is None else str(data)
+    elif isinstance(data, (Interactions, FieldTable)):
+        interactions = data
     else:
-        name, interactions = None, data if isinstance(data, Interactions) else catalog.load(data)
+        interactions = catalog.load(data, names.recipe(model)[2].reads)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
     request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
@@ -149,7 +164,7 @@ def train(
 
 def run_request(
     request: names.Request,
-    interactions: Interactions | None = None,
+    interactions: Interactions | FieldTable | None = None,
     folder: str | Path | None = None,
     *,
     resume: bool = False,
@@ -177,7 +192,7 @@ def load(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
-    interactions = workdir.load_interactions(folder / "interactions.npz")
+    interactions = workdir.load_data(folder / "data.npz")
     asked: dict[str, Any] = held["request"] | {"data": held["data"]}
     if held["split"] != "recipe":
         asked["split"] = held["split"]  # the data set's own, should the user have named none

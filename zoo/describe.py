@@ -15,8 +15,8 @@ def describe(job: Job, cost: Callable | None) -> dict[str, str]:
     """
     prepared = prepare(job)
     state = jax.eval_shape(prepared.initial)
-    spec, recipe = prepared.examples.spec, job.recipe
-    sizes = {"users": f"{spec.num_users:,}", "items": f"{spec.num_items:,}"}
+    recipe = job.recipe
+    sizes = {name: f"{size:,}" for name, size in prepared.split.train.sizes.items()}
     for name, table in state.tables.items():
         sizes[f"table {name}"] = f"{table.shape[0]:,} x {table.shape[1]}, {readable(table.size * 4)}"
     dense = sum(leaf.size for leaf in jax.tree.leaves(state.params))

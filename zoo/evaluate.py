@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from zoo import metrics
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.embedding import to_collection
@@ -24,6 +25,7 @@ from zoo.recipe import Examples
 from zoo.types import PADDING, Batch, TrainState
 
 
+CLICK_METRICS = ("auc", "log_loss", "accuracy", "calibration")
 RATING_METRICS = ("rmse", "mae")
 RANKING_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 BLOCK_BYTES = 2**25  # scores of one block of users: about what stays in a CPU's cache
@@ -260,6 +262,32 @@ def ratings(
     _check_finite(predicted, "scores")
     predicted = np.clip(np.asarray(predicted), *(examples.spec.rating_range or (None, None)))
     return {name: known[name](predicted, split.test.ratings) for name in names}
+
+
+def clicks(
+    model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = CLICK_METRICS
+) -> dict[str, float]:
+    """Metrics of a Scorer whose scores are logits, on all held-out rows; "gauc" groups them by the field `user`."""
+    logits = score(model, state, examples.constants, examples.test)
+    _check_finite(logits, "scores")
+    return click_metrics(np.asarray(logits), split.test, names)
+
+
+def click_metrics(logits: np.ndarray, test: FieldTable, names: Sequence[str] = CLICK_METRICS) -> dict[str, float]:
+    """Metrics of logits [n] for the rows of a table."""
+    known = {"auc": metrics.auc, "log_loss": metrics.log_loss}
+    known |= {"accuracy": metrics.accuracy, "calibration": metrics.calibration}
+    found = {}
+    for name in names:
+        if name == "gauc":
+            if "user" not in test.names:
+                raise InputError(f"gauc needs a field called user; the fields are {', '.join(test.field_names)}")
+            found[name] = metrics.gauc(logits, test.label, test.codes[:, test.names.index("user")])
+        elif name in known:
+            found[name] = known[name](logits, test.label)
+        else:
+            raise InputError(f"metric {name!r} does not judge clicks: there are {', '.join([*known, 'gauc'])}")
+    return found
 
 
 def _check_finite(values: Array, what: str) -> None:

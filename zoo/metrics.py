@@ -1,4 +1,4 @@
-"""Metrics of rankings and ratings: numpy on the host, sums in float64, each with its denominator in its docstring.
+"""Metrics of rankings, ratings and clicks: numpy on the host, sums in float64, denominators in their docstrings.
 
 Ranking metrics take `hits`, bool [users, k], whether the item at each place of a user's list is relevant, and
 `num_relevant`, int [users], how many relevant items the user has (at least 1); they give one number a user.
@@ -7,6 +7,8 @@ Ranking metrics take `hits`, bool [users, k], whether the item at each place of 
 from collections.abc import Callable
 
 import numpy as np
+
+from zoo.errors import InputError
 
 
 def recall(hits: np.ndarray, num_relevant: np.ndarray) -> np.ndarray:
@@ -125,3 +127,66 @@ def rmse(scores: np.ndarray, labels: np.ndarray) -> float:
 def mae(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean absolute error."""
     return float(np.mean(np.abs(np.asarray(scores, np.float64) - labels)))
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """P(a click scores above a non-click), ties one half: (rank sum of clicks - P (P + 1) / 2) / (P N), mid-ranks.
+
+    Exact over the whole set. InputError where all labels are equal: the AUC is then undefined.
+
+    >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1]))
+    0.875
+    """
+    positive = np.asarray(labels) > 0
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        raise InputError(
+            f"the AUC of {len(positive):,} examples is undefined: all labels are {int(num_positive > 0)}; "
+            "it needs clicks and non-clicks among the held-out rows"
+        )
+    if np.isnan(scores).any():
+        return float("nan")
+    _, which, count = np.unique(scores, return_inverse=True, return_counts=True)
+    above = np.cumsum(count)
+    middle = (above - count + 1 + above)[which]  # twice the mid-rank, whole numbers
+    rank_sum = int(middle[positive].sum(dtype=np.int64))
+    return (rank_sum - num_positive * (num_positive + 1)) / (2 * num_positive * num_negative)
+
+
+def gauc(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float:
+    """Mean of the AUC within each group (a user), weighted by its examples; groups of one class are left out.
+
+    InputError where no group has both classes.
+    """
+    order = np.argsort(groups, kind="stable")
+    bounds = np.flatnonzero(np.diff(np.asarray(groups)[order])) + 1
+    total, weight = 0.0, 0
+    for rows in np.split(order, bounds):
+        if 0 < (labels[rows] > 0).sum() < len(rows):
+            total += auc(scores[rows], labels[rows]) * len(rows)
+            weight += len(rows)
+    if not weight:
+        raise InputError("the GAUC is undefined: no user has both clicks and non-clicks among the held-out rows")
+    return total / weight
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log P(label) in nats, P(1) = sigmoid(logit)."""
+    logits = np.asarray(logits, np.float64)
+    return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Share of examples whose logit is on the side of its label: above 0 for 1; a logit of exactly 0 says 0."""
+    logits = np.asarray(logits)
+    return float(np.mean(np.where(np.isnan(logits), np.nan, (logits > 0) == (np.asarray(labels) > 0))))
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Sum of predicted probabilities / number of clicks: 1 is right on average, above 1 promises too much."""
+    logits = np.asarray(logits, np.float64)
+    clicks = float(np.sum(labels))
+    if not clicks:
+        raise InputError("the calibration is undefined: there are no clicks among the held-out rows")
+    return float(np.exp(-np.logaddexp(0.0, -logits)).sum() / clicks)

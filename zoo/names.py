@@ -8,13 +8,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import zoo.models
 from zoo import optimizers, parallel, tasks
 from zoo.data import catalog, splits, stream
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 from zoo.recipe import Recipe, override
@@ -29,7 +29,8 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "temporal": (splits.temporal, splits.temporal),
     "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
     "user_sample": (splits.user_sample, splits.user_sample),
-    "published": (splits.published, partial(splits.per_user, fraction=0.1)),
+    "new_items": (splits.new_items, splits.new_items),
+    "published": (splits.published, splits.tenth),
 }
 
 OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
@@ -41,10 +42,13 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "rowwise_adagrad",
         "rowwise_adam",
         "adam",
+        "adam_each_lookup",
         "adamw",
         "dense_sgd",
         "dense_adagrad",
         "dense_adam",
+        "cowclip_adam",
+        "libffm",
     )
 }
 
@@ -89,14 +93,14 @@ def recipe(name: str) -> tuple[str, str, Recipe]:
     return model, chosen, recipes[chosen]
 
 
-def data(name: str, **reader: Any) -> tuple[Interactions, str, str | None]:
-    """The interactions of a data set, their sha256, and the set's own split if it names one."""
+def data(name: str, kind: type = Interactions, **reader: Any) -> tuple[Interactions | FieldTable, str, str | None]:
+    """A data set, its sha256, and its own split if it names one. The files of a path are read as `kind`."""
     base, options = _data_options(name, reader)
-    interactions = catalog.load(base, **options)
+    interactions = catalog.load(base, kind, **options)
     default = catalog.CATALOG[base].default_split if base in catalog.CATALOG else None
     if default is None and interactions.part is not None:
         default = "published"
-    return interactions, catalog.sha256(base, **options), default
+    return interactions, catalog.sha256(base, kind, **options), default
 
 
 def split(name: str) -> tuple[splits.SplitRule, splits.SplitRule]:
@@ -132,7 +136,7 @@ def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
     return model, chosen, override(found, request.settings)
 
 
-def job(request: Request, interactions: Interactions | None = None) -> Job:
+def job(request: Request, interactions: Interactions | FieldTable | None = None) -> Job:
     """A request made concrete. `interactions` given directly stand in for request.data."""
     for name, value in request.settings.items():
         if not isinstance(value, (bool, int, float, str, tuple)):
@@ -153,7 +157,7 @@ def job(request: Request, interactions: Interactions | None = None) -> Job:
         interactions, source = stream.open_parquet(path, request.reader.get("columns", {}), seeds)
         digest = catalog.sha256(path)
     elif interactions is None:
-        interactions, digest, default = data(data_name, **request.reader)
+        interactions, digest, default = data(data_name, found.reads, **request.reader)
     split_name = request.split or default or "random"
     if rule is None and (request.split or found.split is None):
         rule = split(split_name)
@@ -208,15 +212,15 @@ def _check_streamed(request: Request, data_name: str, model: str, found: Recipe)
 def _data_options(name: str, reader: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """ "simulated:seed=3,num_users=500" -> ("simulated", {"seed": 3, "num_users": 500})."""
     base, colon, text = name.partition(":")
-    if base != "simulated":
+    known = catalog.generator_options(catalog.CATALOG[base]) if base in catalog.CATALOG else ()
+    if not known:
         return name, dict(reader)
     options: dict[str, Any] = dict(reader)
     for entry in text.split(",") if colon else ():
         key, _, value = entry.partition("=")
-        if key not in ("seed", "num_users", "num_videos", "num_watches") or not value.isdigit():
-            raise InputError(
-                f"cannot read {entry!r} in --data {name}: write simulated:seed=N,num_users=N,num_videos=N,num_watches=N"
-            )
+        if key not in known or not value.isdigit():
+            written = ",".join(f"{option}=N" for option in known)
+            raise InputError(f"cannot read {entry!r} in --data {name}: write {base}:{written}")
         options[key] = int(value)
     return base, options
 

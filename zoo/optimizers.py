@@ -66,6 +66,15 @@ def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: 
     return Optimizer(dense, row_optimizers.adagrad(learning_rate, initial_accumulator, eps))
 
 
+def libffm(learning_rate: LearningRate, l2: float = 2e-5) -> Optimizer:
+    """libffm's Adagrad: each example's own gradient and l2 w of the rows it looks up; the accumulator starts at 1."""
+    return Optimizer(
+        optax.adagrad(learning_rate, initial_accumulator_value=1.0, eps=0.0),
+        row_optimizers.adagrad(learning_rate, initial_accumulator=1.0, eps=0.0),
+        transforms=(l2_each_lookup(l2), summed_over_examples()),
+    )
+
+
 def rowwise_adagrad(learning_rate: LearningRate) -> Optimizer:
     """Row-wise Adagrad on the tables, Adagrad on the dense weights: the pair of DLRM."""
     dense = optax.adagrad(learning_rate, initial_accumulator_value=0.0, eps=1e-16)
@@ -75,6 +84,11 @@ def rowwise_adagrad(learning_rate: LearningRate) -> Optimizer:
 def adam(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999) -> Optimizer:
     """Lazy Adam on the tables (see row_optimizers), Adam on the dense weights."""
     return Optimizer(optax.adam(learning_rate, b1, b2), row_optimizers.adam(learning_rate, b1, b2))
+
+
+def adam_each_lookup(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
+    """As `adam`, with l2_each_lookup on the tables: for tables in which some rows are met by half of all examples."""
+    return adam(learning_rate)._replace(transforms=(l2_each_lookup(l2),))
 
 
 def adamw(learning_rate: LearningRate, weight_decay: float = 1e-4) -> Optimizer:
@@ -100,9 +114,30 @@ def dense_adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0,
     return Optimizer(dense, densely(dense))
 
 
-def dense_adam(learning_rate: LearningRate) -> Optimizer:
-    """Adam that decays the moments of, and moves, every row each step, as optax and torch do."""
-    return Optimizer(optax.adam(learning_rate), densely(optax.adam(learning_rate)))
+def dense_adam(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
+    """Adam that decays the moments of, and moves, every row each step, as optax and torch do.
+
+    `l2` adds l2 / 2 * |w|^2 over the whole tables to the loss of every step, whether a row was looked up or not: the
+    embedding regularizer of FuxiCTR and BARS. By rows there are l2_touched_rows and l2_each_lookup instead.
+    """
+    rows = optax.chain(optax.add_decayed_weights(l2), optax.adam(learning_rate)) if l2 else optax.adam(learning_rate)
+    return Optimizer(optax.adam(learning_rate), densely(rows))
+
+
+def cowclip_adam(
+    learning_rate: LearningRate,
+    rows_learning_rate: float = 1e-4,
+    l2: float = 1e-5,
+    ratio: float = 1.0,
+    zeta: float = 1e-5,
+) -> Optimizer:
+    """Lazy Adam on the tables behind CowClip, Adam on the dense weights, for large batches of clicks.
+
+    To make a batch s times larger: `rows_learning_rate` stays, l2 grows by s, the dense `learning_rate` by sqrt(s)
+    (Zheng et al. 2023). `l2` is that of touched rows.
+    """
+    rows = row_optimizers.adam(rows_learning_rate)
+    return Optimizer(optax.adam(learning_rate), rows, transforms=(cowclip(ratio, zeta), l2_touched_rows(l2)))
 
 
 def clip_by_global_norm(max_norm: float) -> Transform:
@@ -118,6 +153,29 @@ def clip_by_global_norm(max_norm: float) -> Transform:
             params=jax.tree.map(lambda g: g * scale, gradients.params),
             rows=_each(gradients.rows, lambda table, g: g._replace(sums=g.sums * scale)),
         )
+
+    return Transform(apply)
+
+
+def cowclip(ratio: float = 1.0, zeta: float = 1e-5) -> Transform:
+    """Clip the gradient g of each row by its own limit (Zheng et al. 2023, "CowClip", algorithm 1):
+
+        g <- g min(1, limit / |g|),    limit = count max(ratio |w|, ratio sqrt(dim) zeta)
+
+    count: how often the row occurs in the batch, w: the row.
+    """
+
+    def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
+        def clipped(table, gradient):
+            if gradient.counts is None:
+                raise ValueError(f"table {table!r} was looked up whole: CowClip needs the counts of its rows")
+            floor = zeta * gradient.sums.shape[-1] ** 0.5
+            norm = jnp.linalg.norm(_values(tables[table], gradient), axis=-1)
+            limit = gradient.counts * ratio * jnp.maximum(norm, floor)
+            scale = jnp.minimum(1.0, limit / jnp.maximum(jnp.linalg.norm(gradient.sums, axis=-1), 1e-30))
+            return gradient._replace(sums=gradient.sums * scale[:, None])
+
+        return gradients._replace(rows=_each(gradients.rows, clipped))
 
     return Transform(apply)
 

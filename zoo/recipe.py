@@ -29,6 +29,7 @@ class Examples:
     train: Mapping[str, np.ndarray]  # columns with leading axis [num_examples]
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
@@ -47,9 +48,10 @@ class Recipe:
     examples: Callable[[Split], Examples]
     evaluate: Callable[..., dict[str, float]]  # (model, state, examples, split) -> metrics
     baselines: Callable[[Split], dict[str, dict[str, float]]]
-    recommend: Callable[..., Any]  # (model, state, examples, user rows, seen, k) -> item rows, scores
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     data: str = "simulated"
+    reads: type = Interactions  # the kind of data: Interactions or FieldTable
+    recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     objective: Objective | None = None
     optimizer: Callable[..., Any] | None = None  # learning_rate -> Optimizer
     learning_rate: float = 1e-3
@@ -62,7 +64,7 @@ class Recipe:
     split_seed: int = (
         0  # one split for all seeds of a run, so that nothing tuned on one seed's validation is another's test
     )
-    repeats: Callable[[Interactions], tuple[Interactions, int]] | None = None  # what happens to repeated pairs
+    repeats: Callable[[Any], tuple[Any, int]] | None = None  # what happens to repeated pairs
     solve: Callable[[Split], Any] | None = None
     search: Search | None = None  # what zoo tune varies; None: zoo.search.around its own settings
     for_data: Mapping[str, Mapping[str, Any]] = field(
@@ -71,7 +73,7 @@ class Recipe:
 
 
 # The fields whose own settings can be overridden by name.
-PARTS = ("model", "objective", "optimizer", "split", "validation")
+PARTS = ("model", "examples", "objective", "optimizer", "split", "validation")
 LOWER_IS_BETTER = ("rmse", "mae", "log_loss", "nats", "perplexity", "weighted_user_loss")
 
 
@@ -139,7 +141,8 @@ def _as_type_of(current: Any, value: Any, name: str) -> Any:
         if isinstance(current, (int, float)):
             return type(current)(value)
         if isinstance(current, tuple):
-            return tuple(type(current[0])(entry) for entry in value.split(",")) if value else ()
+            kind = type(current[0]) if current else str
+            return tuple(kind(entry) for entry in value.split(",")) if value else ()
     except (ValueError, KeyError):
         pass
     raise InputError(f"setting {name}={value!r}: expected a {type(current).__name__}, such as {current!r}")

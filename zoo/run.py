@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo import checkpoint, parallel, processes, records, train_step, workdir
 from zoo.data import stream
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, published
 from zoo.errors import InputError
@@ -23,6 +24,7 @@ from zoo.types import TrainState
 
 
 CHUNK_EXAMPLES = 2**17  # examples a compiled call: about a second of work, so that progress moves and Ctrl-C is heard
+_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields"}
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 
 
@@ -31,7 +33,7 @@ class Job:
     """What a run is: its recipe, its data, and the names that its record and its folder carry."""
 
     recipe: Recipe
-    interactions: Interactions
+    interactions: Interactions | FieldTable
     names: Mapping[
         str, Any
     ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job
@@ -62,6 +64,11 @@ def prepare(job: Job) -> Prepared:
         raise InputError(f"seed is {job.seed}: it must be at least 0")
     if not recipe.learning_rate > 0:
         raise InputError(f"learning_rate is {recipe.learning_rate}: it must be above 0")
+    if not isinstance(job.interactions, recipe.reads):
+        raise InputError(
+            f"{job.names['model']}/{job.names['recipe']} reads {_SPELLED[recipe.reads]}, but {job.names['data']} holds"
+            f" {_SPELLED[type(job.interactions)]}: choose another recipe (zoo list) or other data (zoo data)"
+        )
     split, repeats = _split(job)
     examples = replace(recipe.examples(split), source=job.source)
     model = recipe.model(examples.spec)
@@ -95,7 +102,7 @@ def _split(job: Job) -> tuple[Split, int | None]:
     """What trains and what judges, and how many repeats were merged (None: a streamed log, cut as it was read)."""
     recipe = job.recipe
     assert recipe.split is not None, "names.job gives a recipe its split"
-    if job.interactions.streamed_counts is not None:
+    if isinstance(job.interactions, Interactions) and job.interactions.streamed_counts is not None:
         return published(job.interactions, recipe.split_seed), None
     interactions, repeats = recipe.repeats(job.interactions) if recipe.repeats else (job.interactions, 0)
     split = recipe.split(interactions, recipe.split_seed)
@@ -132,7 +139,7 @@ def fit(
         raise InputError(f"batch_size {recipe.batch_size} does not divide by the {layout.size} devices: choose another")
     identity = {**job.names, "seed": job.seed, "validate": job.validate, "settings": describe(recipe)}
     settings = {name: value for name, value in identity.items() if name != "data_sha256"}
-    processes.agree(settings, workdir.columns(job.interactions))
+    processes.agree(settings, job.interactions.columns)
     processes.first_does(lambda: workdir.claim(folder, identity, job.interactions, resume=resume, overwrite=overwrite))
     manager = checkpoint.open_folder(folder / "checkpoints")
     shapes = jax.eval_shape(prepared.initial)
@@ -298,8 +305,8 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
         },
         "evaluation": {"seconds": seconds},
         "sizes": {
-            "users": prepared.split.train.num_users,
-            "items": prepared.split.train.num_items,
+            **prepared.split.train.sizes,
+            **prepared.examples.counted,
             "train": len(prepared.split.train) if job.source is None else job.source.num_rows,
             "held_out": len(prepared.split.test),
             "repeats_merged": prepared.repeats_merged,

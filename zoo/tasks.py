@@ -11,9 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from zoo import evaluate, graph, metrics
+from zoo import evaluate, graph, metrics, objectives
+from zoo.data import fields
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, merge_repeats
 from zoo.data.splits import Split
+from zoo.errors import InputError
 from zoo.evaluate import Lists
 from zoo.recipe import Examples, Recipe
 from zoo.types import Spec, TrainState
@@ -40,6 +43,34 @@ def rating(**settings: Any) -> Recipe:
         "baselines": rating_baselines,
         "recommend": recommend_by_scores,
         "repeats": partial(merge_repeats, keep_last=True),
+        "metric": "rmse",
+    }
+    return Recipe(**(common | settings))
+
+
+def clicks(**settings: Any) -> Recipe:
+    """Predict whether a row of a field table is a click; judged by AUC and log loss on all held-out rows."""
+    common: dict[str, Any] = {
+        "reads": FieldTable,
+        "data": "planted",
+        "examples": click_examples,
+        "objective": objectives.logistic,
+        "evaluate": evaluate.clicks,
+        "baselines": click_baselines,
+        "metric": "auc",
+    }
+    return Recipe(**(common | settings))
+
+
+def field_rating(**settings: Any) -> Recipe:
+    """Predict a rating from a row of a field table, of which one field is the user and one the item; judged by RMSE."""
+    common: dict[str, Any] = {
+        "reads": FieldTable,
+        "data": "movielens-1m",
+        "examples": field_rating_examples,
+        "objective": objectives.squared_error,
+        "evaluate": evaluate.ratings,
+        "baselines": rating_baselines,
         "metric": "rmse",
     }
     return Recipe(**(common | settings))
@@ -84,6 +115,73 @@ def rating_examples(split: Split) -> Examples:
 STREAMED = (ranking_examples,)
 
 
+def click_examples(
+    split: Split, *, min_count: int = 1, num_buckets: int = 32, edges: fields.Edges = fields.quantile_edges
+) -> Examples:
+    """An example is a row of fields with its label. The encoding is fitted on the training part alone.
+
+    It is not saved: a run keeps its table, and the same table and split give the same encoding again.
+    """
+    for table in (split.train, split.test):
+        wrong = table.label[(table.label != 0) & (table.label != 1)]
+        if len(wrong):
+            raise InputError(f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)")
+    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
+    return _field_examples(split, encoding, Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)))
+
+
+def field_rating_examples(
+    split: Split,
+    *,
+    min_count: int = 1,
+    num_buckets: int = 16,
+    edges: fields.Edges = fields.quantile_edges,
+    without: tuple[str, ...] = (),
+) -> Examples:
+    """An example is a row of fields with its rating. The fields named in `without` are left out."""
+    for name in ("user", "item"):  # the baselines need them: said before training, not after
+        split.train.column(name)
+    split = Split(split.train.without(without), split.test.without(without))
+    ratings = split.train.ratings
+    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
+    spec = Spec(
+        field_sizes=encoding.field_sizes,
+        base_score=float(ratings.mean(dtype=np.float64)),
+        rating_range=(float(ratings.min()), float(ratings.max())),
+    )
+    return _field_examples(split, encoding, spec)
+
+
+def _field_examples(split: Split, encoding: fields.Encoding, spec: Spec) -> Examples:
+    test = encoding.encode(split.test)
+    train_columns = {"fields": encoding.encode(split.train), "label": split.train.label}
+    test_columns = {"fields": test}
+    if split.train.bags:
+        train_columns["bags"] = encoding.encode_bags(split.train)
+        test_columns["bags"] = encoding.encode_bags(split.test)
+    return Examples(
+        spec=spec,
+        train=train_columns,
+        test=test_columns,
+        counted={"field_rows": sum(encoding.field_sizes), "unknown_values": fields.unknown(test, encoding)},
+    )
+
+
+def click_baselines(split: Split) -> dict[str, dict[str, float]]:
+    """The click rate of the training part as everyone's probability, and for a generated table the true ones."""
+    test = split.test
+    found = {"click_rate": evaluate.click_metrics(np.full(len(test), _log_odds(split.train)), test)}
+    if test.truth is not None:
+        found["oracle"] = evaluate.click_metrics(np.log(test.truth) - np.log1p(-test.truth), test)
+    return found
+
+
+def _log_odds(table: FieldTable) -> float:
+    """Log odds of a click, finite for a table of one class."""
+    rate = np.clip(table.label.mean(dtype=np.float64), 1e-6, 1 - 1e-6)
+    return float(np.log(rate) - np.log1p(-rate))
+
+
 def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
     """Popularity, and for a simulated world the oracle: what ranking by the true probabilities reaches."""
     popular = popularity_scores(split.train)[:, None]
@@ -105,19 +203,26 @@ def popularity_scores(train: Interactions) -> np.ndarray:
 
 
 def rating_baselines(split: Split) -> dict[str, dict[str, float]]:
-    """The global mean, and the mean with damped user and item deviations (Koren 2010, section 2.1, damping 10 and
-    15)."""
+    """The global mean, the means of a user's and of an item's ratings, and the mean with both deviations.
+
+    Deviations are damped as in Koren 2010, section 2.1: by 10 for items, 15 for users after items, 5 for users alone.
+    """
     train, test = split.train, split.test
     mean = train.ratings.mean(dtype=np.float64)
 
     def deviations(rows, count, residual, damping):
         return np.bincount(rows, residual, count) / (damping + np.bincount(rows, minlength=count))
 
-    item_bias = deviations(train.item, train.num_items, train.ratings - mean, 10)
-    user_bias = deviations(train.user, train.num_users, train.ratings - mean - item_bias[train.item], 15)
+    train_user, test_user, num_users = _rows_of(train, test, "user")
+    train_item, test_item, num_items = _rows_of(train, test, "item")
+    user_alone = deviations(train_user, num_users, train.ratings - mean, 5)
+    item_bias = deviations(train_item, num_items, train.ratings - mean, 10)
+    user_bias = deviations(train_user, num_users, train.ratings - mean - item_bias[train_item], 15)
     predictions = {
         "global_mean": np.full(len(test), mean),
-        "user_item_mean": mean + user_bias[test.user] + item_bias[test.item],
+        "user_mean": mean + user_alone[test_user],
+        "item_mean": mean + item_bias[test_item],
+        "user_item_mean": mean + user_bias[test_user] + item_bias[test_item],
     }
     low, high = float(train.ratings.min()), float(train.ratings.max())
     return {
@@ -127,6 +232,13 @@ def rating_baselines(split: Split) -> dict[str, dict[str, float]]:
         }
         for name, predicted in predictions.items()
     }
+
+
+def _rows_of(train: Any, test: Any, what: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """The user or item of each row of train and of test, and how many there are, of Interactions or a FieldTable."""
+    if isinstance(train, FieldTable):
+        return train.column(what), test.column(what), len(train.levels[train.names.index(what)])
+    return getattr(train, what), getattr(test, what), getattr(train, f"num_{what}s")
 
 
 def recommend_by_vectors(

@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoo import records, search, workdir
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.errors import InputError
@@ -111,20 +112,15 @@ def without_test(job: Job) -> Job:
     split = prepare(replace(job, validate=True)).split
     valid = split.test  # so it is in a run with `validate`
     part = np.repeat(np.array([0, 1], np.int8), [len(split.train), len(valid)])
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(split.train, name), getattr(valid, name)])
-        for name in ("user", "item", "rating", "timestamp")
-        if getattr(valid, name) is not None
-    }
-    rows = replace(split.train, part=part, **columns)
+    rows = replace(split.train.append(valid), part=part)
     recipe = replace(job.recipe, split=marked, repeats=None, patience=max(job.recipe.epochs, 1))
     return replace(job, recipe=recipe, interactions=rows, validate=True)
 
 
-def marked(interactions: Interactions, seed: int) -> Split:
+def marked[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
     """Rows of part 0 train, those of part 1 validate; there is no test. The seed has no effect."""
-    assert interactions.part is not None
-    train, valid, test = (interactions.take(np.equal(interactions.part, part)) for part in (0, 1, 2))
+    assert data.part is not None
+    train, valid, test = (data.take(np.equal(data.part, part)) for part in (0, 1, 2))
     assert len(test) == 0, "a search must not see the test part"
     return Split(train, test, valid)
 

@@ -1,7 +1,7 @@
 """The folder of a run.
 
 DIR/run.json           what the run is: names, settings, seed; a folder serves one run only
-DIR/interactions.npz   the data as row numbers with their raw ids, so that DIR alone can recommend
+DIR/data.npz           the data as row numbers with their raw ids, so that DIR alone can recommend
 DIR/checkpoints/       state and progress, the latest two
 DIR/record.json        what was found, written at the end
 """
@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 
 from zoo import records
+from zoo.data import fields, interactions
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
-_FILES = ("checkpoints", "record.json", "interactions.npz", "run.json", "run.unfinished")  # a kill may leave some
-_COLUMNS = ("user", "item", "rating", "timestamp", "user_ids", "item_ids", "part", "streamed_counts")
+_FILES = ("checkpoints", "record.json", "data.npz", "run.json", "run.unfinished")  # a kill may leave some
 
 
 def claim(
-    folder: Path, identity: Mapping[str, Any], interactions: Interactions, *, resume: bool, overwrite: bool
+    folder: Path, identity: Mapping[str, Any], data: Interactions | FieldTable, *, resume: bool, overwrite: bool
 ) -> None:
     """Make the folder this run's own, or refuse: another run's folder, or a run that was not asked to be resumed."""
     path = folder / "run.json"
@@ -42,7 +43,7 @@ def claim(
     if folder.exists() and not path.exists() and any(file.name not in _FILES for file in folder.iterdir()):
         raise InputError(f"{folder} holds files that are no run: choose another --workdir")
     _clear(folder)
-    save_interactions(folder / "interactions.npz", interactions)
+    save_data(folder / "data.npz", data)
     records.write_json(path, identity)
 
 
@@ -72,21 +73,16 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def columns(interactions: Interactions) -> dict[str, np.ndarray]:
-    """The columns that the interactions have, by name."""
-    return {name: getattr(interactions, name) for name in _COLUMNS if getattr(interactions, name) is not None}
-
-
-def save_interactions(path: Path, interactions: Interactions) -> None:
-    held: dict[str, Any] = columns(interactions)
+def save_data(path: Path, data: Interactions | FieldTable) -> None:
+    held: dict[str, Any] = data.columns
     np.savez(path, **held)
 
 
-def load_interactions(path: Path) -> Interactions:
+def load_data(path: Path) -> Interactions | FieldTable:
     try:
         with np.load(path, allow_pickle=False) as file:
-            columns: dict[str, Any] = {name: file[name] if name in file else None for name in _COLUMNS}
-            return Interactions(**columns)
+            held = dict(file)
+        return fields.from_columns(held) if "codes" in held else interactions.from_columns(held)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None
     except Exception as error:  # zipfile, zlib and numpy each have their own

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks import isolated
 from zoo import evaluate, metrics, workdir
 from zoo.data import splits
+from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.types import PADDING
 
@@ -20,7 +21,9 @@ class Configuration:
 
 
 def measure(configuration: Configuration) -> dict[str, Any]:
-    split = splits.published(workdir.load_interactions(Path(configuration.file)), 0)
+    interactions = workdir.load_data(Path(configuration.file))
+    assert isinstance(interactions, Interactions), "the file holds interactions"
+    split = splits.published(interactions, 0)
     with np.load(configuration.answer) as file:
         answer = {name: file[name] for name in file.files}
     kinds = {("users", "items"): of_vectors, ("ids", "scores"): of_lists, ("predictions",): of_ratings}

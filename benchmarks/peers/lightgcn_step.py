@@ -31,7 +31,7 @@ class Configuration:
 def measure(configuration: Configuration) -> dict[str, Any]:
     """Milliseconds of blocked steps, each a call of its own; negatives are drawn inside."""
     request = names.Request("lightgcn/paper", configuration.data, "published", seed=configuration.seed)
-    job = names.job(request, workdir.load_interactions(Path(configuration.file)))
+    job = names.job(request, workdir.load_data(Path(configuration.file)))
     recipe, prepared = job.recipe, prepare(job)
     examples, objective = prepared.examples, recipe.objective
     assert objective is not None, "the recipe trains"

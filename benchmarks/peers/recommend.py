@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import isolated, timing
 from zoo import evaluate, workdir
+from zoo.data.interactions import Interactions
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Configuration:
 
 def measure(configuration: Configuration) -> dict[str, Any]:
     """Seconds of zoo.evaluate.top_items from vectors on the device to lists on the host; the first call is apart."""
-    interactions = workdir.load_interactions(Path(configuration.file))
-    assert interactions.part is not None, "the file says which rows train"
+    interactions = workdir.load_data(Path(configuration.file))
+    assert isinstance(interactions, Interactions) and interactions.part is not None, "the file says which rows train"
     seen = evaluate.lists_by_user(interactions.take(interactions.part == 0))
     with np.load(configuration.vectors) as vectors:
         users, items = jnp.asarray(vectors["users"]), jnp.asarray(vectors["items"])

@@ -19,7 +19,7 @@ from zoo.run import chunks_in_memory, fetch, prepare
 
 @dataclass(frozen=True)
 class Configuration:
-    file: str  # interactions with their parts, as zoo.workdir.save_interactions writes them
+    file: str  # interactions with their parts, as zoo.workdir.save_data writes them
     model: str  # model/recipe
     data: str  # the name of the data, for the recipe's overrides
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     Compilation and the initial state are apart.
     """
     request = names.Request(configuration.model, configuration.data, "published", settings=configuration.settings)
-    job = names.job(request, workdir.load_interactions(Path(configuration.file)))
+    job = names.job(request, workdir.load_data(Path(configuration.file)))
     recipe, prepared = job.recipe, prepare(job)
     examples, objective = prepared.examples, recipe.objective
     assert objective is not None, "a closed form is not trained"

@@ -89,13 +89,8 @@ def rows_file(bench: Bench, data: str, split_name: str, model: str) -> Path:
         assert recipe.split is not None, "names.job gives a recipe its split"
         interactions = recipe.repeats(job.interactions)[0] if recipe.repeats else job.interactions
         split = recipe.split(interactions, recipe.split_seed)
-        columns = {
-            name: np.concatenate([getattr(split.train, name), getattr(split.test, name)])
-            for name in ("user", "item", "rating", "timestamp")
-            if getattr(interactions, name) is not None
-        }
         part = np.repeat(np.array([0, 2], np.int8), [len(split.train), len(split.test)])
-        workdir.save_interactions(path, dataclasses.replace(interactions, **columns, part=part))
+        workdir.save_data(path, dataclasses.replace(split.train.append(split.test), part=part))
     return path
 
 

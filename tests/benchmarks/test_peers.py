@@ -141,7 +141,7 @@ def test_our_side_on_rows_from_a_file(bench, tmp_path):
     """The product's run on the very split of the file; lists by its vectors are as good as the vectors themselves."""
     data = "simulated:num_users=100,num_videos=60,num_watches=1000"
     file = turns.rows_file(bench, data, "per_user", "mf/smoke")
-    split = splits.published(workdir.load_interactions(file), 0)
+    split = splits.published(workdir.load_data(file), 0)
     vectors, answer = tmp_path / "vectors.npz", tmp_path / "lists.npz"
     settings = {"epochs": 2}
     found = train.measure(
@@ -161,7 +161,7 @@ def test_our_side_on_rows_from_a_file(bench, tmp_path):
 
 def test_predictions_are_clipped_and_must_be_finite(bench, tmp_path):
     file = turns.rows_file(bench, "simulated:num_users=100,num_videos=60,num_watches=1000", "random", "mf/rating")
-    ratings = splits.published(workdir.load_interactions(file), 0).test.ratings
+    ratings = splits.published(workdir.load_data(file), 0).test.ratings
     np.savez(tmp_path / "answer.npz", predictions=np.where(ratings == ratings.max(), 99.0, ratings))
     found = judge.measure(judge.Configuration(str(file), str(tmp_path / "answer.npz")))["metrics"]
     assert found == {"rmse": 0.0, "mae": 0.0}
@@ -184,7 +184,7 @@ def test_what_the_peer_gets_is_what_the_steps_of_lightgcn_did(bench, tmp_path):
     given, answer = tmp_path / "given.npz", tmp_path / "answer.npz"
     found = lightgcn_step.measure(lightgcn_step.Configuration(str(file), str(given), str(answer), data))
     assert found["step_ms"] > 0 and 0.6 < found["loss"] < 0.8
-    train = splits.published(workdir.load_interactions(file), 0).train
+    train = splits.published(workdir.load_data(file), 0).train
     nodes = train.num_users + train.num_items
     adjacency = np.zeros((nodes, nodes), np.float32)
     adjacency[train.user, train.num_users + train.item] = 1

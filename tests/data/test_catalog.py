@@ -81,8 +81,8 @@ def test_absent_set_says_how_to_get_it_and_where_to_put_it(places, name):
     for function, argument in ((catalog.load, name), (catalog.sha256, name), (catalog.verify, dataset)):
         message = refusal(function, argument)
         assert f"data set {name} is not here" in message
-        assert dataset.how_to_get.replace("FOLDER", str(places[0] / name)) in message
-        assert str(places[1] / name) in message
+        assert dataset.how_to_get.replace("FOLDER", str(places[0] / (dataset.folder or name))) in message
+        assert str(places[1] / (dataset.folder or name)) in message
 
 
 def test_without_zoo_data_the_cache_is_the_place(places, monkeypatch):

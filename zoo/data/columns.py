@@ -22,7 +22,10 @@ FLAGS = "--{}-column NAME"  # how a user says which column has a role
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file or dataframe, a column a role, before the values are checked."""
+    """The rows of a file or dataframe, a column a role, before the values are checked.
+
+    In a table of fields every column has a role of its own, which is its name.
+    """
 
     source: str  # for messages: the file, or what else it is
     names: Mapping[str, str]  # role -> its column's name in the source; user, item and perhaps rating, timestamp
@@ -77,17 +80,28 @@ def checked_ids(table: Table, role: str) -> pl.Series:
     """The ids of users or items, int64 or strings, none of them blank."""
     raw = table.fields[role]
     blank = raw.is_null() | (raw == "").fill_null(True) if raw.dtype == pl.String else raw.is_null()
-    _refuse(table, role, blank, f"the {role} id is blank; fill it in or remove the row")
+    refuse(table, role, blank, f"the {role} id is blank; fill it in or remove the row")
     if raw.dtype == pl.String:
         return raw
     numbers = raw.cast(pl.Int64, strict=False)
-    _refuse(table, role, numbers.is_null(), f"the {role} id is beyond int64; write such ids as strings")
+    refuse(table, role, numbers.is_null(), f"the {role} id is beyond int64; write such ids as strings")
     return numbers
 
 
 def id_array(ids: pl.Series) -> np.ndarray:
     """Checked ids as int64 or str."""
     return np.array(ids.to_list()) if ids.dtype == pl.String else ids.to_numpy()
+
+
+def refuse(table: Table, role: str, bad: pl.Series, problem: str) -> None:
+    """InputError for the first row that `bad` marks, if it marks any."""
+    if not bad.any():
+        return
+    row = bad.arg_true()[0]
+    value = table.fields[row, role]
+    spelled = "null" if value is None else repr(shorten(str(value)))
+    place = table.place.format(table.numbers[row])
+    raise InputError(f"{table.source}, {place}, column {table.names[role]}: {spelled}: {problem}")
 
 
 def shorten(text: str, limit: int = 60) -> str:
@@ -119,7 +133,7 @@ def _ids(table: Table, role: str) -> np.ndarray:
 def _ratings(table: Table, role: str) -> np.ndarray:
     numbers = table.fields[role].cast(pl.Float32, strict=False)
     remedy = f"not a finite number; mend or remove the row, or choose another column with {table.choose.format(role)}"
-    _refuse(table, role, ~numbers.is_finite().fill_null(False), remedy)
+    refuse(table, role, ~numbers.is_finite().fill_null(False), remedy)
     return numbers.to_numpy()
 
 
@@ -135,16 +149,5 @@ def _timestamps(table: Table, role: str) -> np.ndarray:
         "not an integer; write times as integers, such as seconds since 1970, "
         f"or choose another column with {table.choose.format(role)}"
     )
-    _refuse(table, role, bad, remedy)
+    refuse(table, role, bad, remedy)
     return numbers.to_numpy()
-
-
-def _refuse(table: Table, role: str, bad: pl.Series, problem: str) -> None:
-    """InputError for the first row that `bad` marks, if it marks any."""
-    if not bad.any():
-        return
-    row = bad.arg_true()[0]
-    value = table.fields[row, role]
-    spelled = "null" if value is None else repr(shorten(str(value)))
-    place = table.place.format(table.numbers[row])
-    raise InputError(f"{table.source}, {place}, column {table.names[role]}: {spelled}: {problem}")

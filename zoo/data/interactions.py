@@ -1,12 +1,17 @@
 """Interactions: the columns that every recommender starts from, ids already turned into row numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from zoo.errors import InputError
+
+
+_ROWS = ("user", "item", "rating", "timestamp", "part")  # the columns with an entry an event
+_COLUMNS = (*_ROWS, "user_ids", "item_ids", "streamed_counts")
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,8 @@ class Interactions:
     Row numbers index `user_ids` and `item_ids`, which hold the raw ids in ascending order. A part of a data set (the
     rows of a split) keeps the ids of the whole, so that row numbers mean the same everywhere.
     """
+
+    unit: ClassVar[str] = "interactions"  # what an entry is called
 
     user: np.ndarray  # int32 [n], row numbers into user_ids
     item: np.ndarray  # int32 [n], row numbers into item_ids
@@ -40,6 +47,15 @@ class Interactions:
         return len(self.item_ids)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        return {"users": self.num_users, "items": self.num_items}
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns that the interactions have, by name, for a file. The truth of a simulated world stays behind."""
+        return {name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None}
+
+    @property
     def item_counts(self) -> np.ndarray:
         """How often each item occurs, int64 [num_items]; for a sample, in the training rows that it stands for."""
         if self.streamed_counts is not None:
@@ -57,11 +73,22 @@ class Interactions:
 
     def take(self, index: np.ndarray) -> "Interactions":
         """The rows at `index` (positions or a boolean mask), with the same ids."""
+        columns = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
+        return replace(self, **columns)
+
+    def append(self, other: "Interactions") -> "Interactions":
+        """The rows of this part of a data set, then those of another."""
         columns = {
-            name: None if getattr(self, name) is None else getattr(self, name)[index]
-            for name in ("user", "item", "rating", "timestamp", "part")
+            name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in _ROWS
         }
         return replace(self, **columns)
+
+
+def from_columns(columns: Mapping[str, np.ndarray]) -> Interactions:
+    """The interactions that `Interactions.columns` describes."""
+    absent: dict[str, Any] = dict.fromkeys(("rating", "timestamp"))
+    return Interactions(**(absent | dict(columns)))
 
 
 def from_raw(

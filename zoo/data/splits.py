@@ -1,50 +1,69 @@
-"""Splits: which interactions train a model and which judge it."""
+"""Splits: which rows of a data set train a model and which judge it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
 @dataclass(frozen=True)
-class Split:
+class Split[D: (Interactions, FieldTable)]:
     """Parts of one data set; `test` is looked at once (it holds validation rows in a run with --validate)."""
 
-    train: Interactions
-    test: Interactions
-    valid: Interactions | None = None  # where the data set ships one: in neither of the others, for --validate alone
+    train: D
+    test: D
+    valid: D | None = None  # where the data set ships one: in neither of the others, for --validate alone
 
 
-# A split rule divides interactions in two: what to learn from and what to hold out. The same rule that cuts test from
+# A split rule divides a data set in two: what to learn from and what to hold out. The same rule that cuts test from
 # the data cuts validation from train. Rows stay in their order on both sides.
-SplitRule = Callable[[Interactions, int], Split]  # (interactions, seed) -> Split
+SplitRule = Callable[[Any, int], Split]  # (Interactions or FieldTable, seed) -> Split; InputError where it cannot
 
 
-def random(interactions: Interactions, seed: int, *, fraction: float = 0.1) -> Split:
+def random[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
     """Holds out `fraction` of all rows, drawn uniformly."""
     _check_fraction(fraction)
-    n = len(interactions)
+    n = len(data)
     held = np.zeros(n, bool)
     held[np.random.default_rng(seed).permutation(n)[: round(fraction * n)]] = True
-    return _cut(interactions, held)
+    return _cut(data, held)
 
 
-def per_user(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+def tenth(data: Interactions | FieldTable, seed: int) -> Split:
+    """Holds out a tenth of each user's rows, or of the rows of a table."""
+    return random(data, seed) if isinstance(data, FieldTable) else per_user(data, seed, fraction=0.1)
+
+
+def new_items[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+    """Holds out all rows of `fraction` of the items, drawn uniformly: at the test nobody has met them."""
+    _check_fraction(fraction)
+    item = data.column("item") if isinstance(data, FieldTable) else data.item
+    met = np.unique(item)
+    held = np.zeros(met[-1] + 1, bool)
+    held[np.random.default_rng(seed).permutation(met)[: round(fraction * len(met))]] = True
+    return _cut(data, held[item])
+
+
+def per_user(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out `fraction` of each user's rows (to the nearest row), drawn uniformly; at least one stays in train."""
+    interactions = _need_interactions(data, "per_user")
     draws = np.random.default_rng(seed).random(len(interactions))
     return _cut(interactions, _last_of_each_user(interactions, draws, fraction))
 
 
-def user_sample(interactions: Interactions, seed: int, *, num_users: int = 10_000, fraction: float = 0.2) -> Split:
+def user_sample(data: Interactions | FieldTable, seed: int, *, num_users: int = 10_000, fraction: float = 0.2) -> Split:
     """Holds out about `fraction` of the (user, item) pairs of at most `num_users` users; the others only train.
 
     For logs so large that asking every user would take longer than training. Users and pairs are chosen by hash, so
     that a log which is read piece by piece is cut in the same way; some of these users may keep no row to train on.
     """
     _check_fraction(fraction)
+    interactions = _need_interactions(data, "user_sample")
     asked = sampled_users(interactions.num_users, seed, num_users)
     return _cut(interactions, held_pairs(asked, interactions.user, interactions.item, seed, fraction))
 
@@ -64,54 +83,57 @@ def held_pairs(asked: np.ndarray, user: np.ndarray, item: np.ndarray, seed: int,
     return held
 
 
-def per_user_temporal(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+def per_user_temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out the latest `fraction` of each user's rows (to the nearest row); at least one stays in train.
 
     Rows of equal time are taken in their order in the file. The seed has no effect.
     """
+    interactions = _need_interactions(data, "per_user_temporal")
     timestamp = _need_times(interactions, "per_user_temporal")
     return _cut(interactions, _last_of_each_user(interactions, timestamp, fraction))
 
 
-def leave_one_out(interactions: Interactions, seed: int, *, min_interactions: int = 2) -> Split:
+def leave_one_out(data: Interactions | FieldTable, seed: int, *, min_interactions: int = 2) -> Split:
     """Holds out each user's last row by time; users with fewer than `min_interactions` rows keep all in train.
 
     Rows of equal time are taken in their order in the file. The seed has no effect.
     """
     if min_interactions < 2:
         raise InputError(f"min_interactions {min_interactions}: it must be 2 or more, to leave a row to train on")
+    interactions = _need_interactions(data, "leave_one_out")
     order, rank, count = _ranks_within_user(interactions, _need_times(interactions, "leave_one_out"))
     held = np.zeros(len(interactions), bool)
     held[order[(rank == count - 1) & (count >= min_interactions)]] = True
     return _cut(interactions, held)
 
 
-def temporal(interactions: Interactions, seed: int, *, fraction: float = 0.2) -> Split:
+def temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out all that happened from one moment on: the latest `fraction` of rows, more where times tie at the cut.
 
     The seed has no effect.
     """
     _check_fraction(fraction)
+    interactions = _need_interactions(data, "temporal")
     timestamp = _need_times(interactions, "temporal")
     num_held = max(round(fraction * len(timestamp)), 1)
     moment = np.sort(timestamp)[-num_held:][:1]  # [1], or [0] where there are no rows at all
     return _cut(interactions, timestamp >= moment)
 
 
-def published(interactions: Interactions, seed: int) -> Split:
+def published[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
     """The split that the data set ships; its validation rows, if any, are neither trained on nor tested.
 
     So were the published numbers on such sets made. The seed has no effect.
     """
-    part = _need_parts(interactions)
-    whole = _cut(interactions.take(part != 1), part[part != 1] == 2)
-    return replace(whole, valid=interactions.take(part == 1)) if (part == 1).any() else whole
+    part = _need_parts(data)
+    whole = _cut(data.take(part != 1), part[part != 1] == 2)
+    return replace(whole, valid=data.take(part == 1)) if (part == 1).any() else whole
 
 
-_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample"
+_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
 
 
-def _cut(interactions: Interactions, held: np.ndarray) -> Split:
+def _cut[D: (Interactions, FieldTable)](data: D, held: np.ndarray) -> Split[D]:
     num_test = int(held.sum())
     num_train = len(held) - num_test
     if num_train == 0 or num_test == 0:
@@ -119,7 +141,7 @@ def _cut(interactions: Interactions, held: np.ndarray) -> Split:
             f"the split leaves {num_train:,} training and {num_test:,} test rows of {len(held):,}: "
             "both need at least one; change its fraction or choose another split"
         )
-    return Split(train=interactions.take(~held), test=interactions.take(held))
+    return Split(train=data.take(~held), test=data.take(held))
 
 
 def _last_of_each_user(interactions: Interactions, key: np.ndarray, fraction: float) -> np.ndarray:
@@ -154,6 +176,12 @@ def _check_fraction(fraction: float) -> None:
         raise InputError(f"fraction {fraction}: the part of the rows to hold out lies between 0 and 1, such as 0.2")
 
 
+def _need_interactions(data: Interactions | FieldTable, rule: str) -> Interactions:
+    if isinstance(data, FieldTable):
+        raise InputError(f"the split {rule} divides the interactions of users, not a table: choose random or published")
+    return data
+
+
 def _need_times(interactions: Interactions, rule: str) -> np.ndarray:
     if interactions.timestamp is None:
         raise InputError(
@@ -163,7 +191,8 @@ def _need_times(interactions: Interactions, rule: str) -> np.ndarray:
     return interactions.timestamp
 
 
-def _need_parts(interactions: Interactions) -> np.ndarray:
-    if interactions.part is None:
-        raise InputError(f"the data ships no split of its own: choose one of {_OTHERS}")
-    return interactions.part
+def _need_parts(data: Interactions | FieldTable) -> np.ndarray:
+    if data.part is None:
+        others = "random" if isinstance(data, FieldTable) else f"one of {_OTHERS}"
+        raise InputError(f"the data ships no split of its own: choose {others}")
+    return data.part

@@ -28,7 +28,7 @@ def table_with_header(path: Path, text: str, columns: Mapping[str, str], separat
 
     `columns` maps roles to names in the header; a role that it leaves out is the column with a usual name for it.
     """
-    return _table(path, text, columns, separator or _guess_separator(path, text.split("\n", 1)[0]), list)
+    return _table(path, text, columns, separator or guess_separator(path, text.split("\n", 1)[0]), list)
 
 
 def table_with_types(path: Path, text: str, columns: Mapping[str, str], separator: str | None) -> Table:
@@ -41,6 +41,16 @@ def table_without_header(path: Path, text: str, separator: str) -> Table:
     text, separator = _with_one_byte_separator(text, separator)
     roles = {role: i for i, role in enumerate(ROLES)}
     return _of_roles(path, ROLES, roles, *_read_fields(path, text, ROLES, separator, skip=0))
+
+
+def table_of_text(path: Path, text: str, names: Sequence[str], separator: str, skip: int) -> Table:
+    """A table with a column of text for each of `names`, from the rows after the first `skip` lines.
+
+    `separator` is one byte; where it is UNIT_SEPARATOR, the text had "::" in its place.
+    """
+    fields, lines = _read_fields(path, text, names, separator, skip)
+    columns = {name: fields[str(i)].str.strip_chars() for i, name in enumerate(names)}
+    return Table(str(path), {name: name for name in names}, pl.DataFrame(columns), "line {}", lines)
 
 
 def _table(
@@ -89,7 +99,7 @@ def _integers_where_all_are(text: pl.Series) -> pl.Series:
     return numbers if numbers.null_count() == 0 and (numbers.cast(pl.String) == text).all() else text
 
 
-def _guess_separator(path: Path, first_line: str) -> str:
+def guess_separator(path: Path, first_line: str) -> str:
     by_extension = {".csv": ",", ".tsv": "\t"}.get(Path(path.name.removesuffix(".gz")).suffix)
     if by_extension and by_extension in first_line:
         return by_extension

@@ -119,7 +119,11 @@ RECIPES = {
         batch_size=1024,
         epochs=40,
         data="movielens-1m",
-        for_data={"movielens-100k": {"optimizer.l2": 0.1, "epochs": 60}},
+        for_data={
+            "movielens-100k": {"optimizer.l2": 0.1, "epochs": 60},
+            "book-crossing": {"embedding_dim": 8, "optimizer.l2": 0.1, "epochs": 10},
+            "book-crossing-new": {"embedding_dim": 8, "optimizer.l2": 0.1, "epochs": 10},
+        },
     ),
     "ranking_bpr": tasks.ranking(
         model=partial(MF, embedding_dim=64, init_scale=0.01),

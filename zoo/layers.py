@@ -1,0 +1,77 @@
+"""Parts that several models share."""
+
+import itertools
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from zoo.embedding import Embed
+from zoo.types import Batch, Cost, Spec
+
+
+# The last layer of a tower starts near 0, so that a model opens at its base score: the chance loss.
+NEAR_ZERO = nn.initializers.normal(1e-3)
+
+
+class Linear(nn.Module):
+    """b + sum_f w_f: a weight for each value of each field, in a table of its own. It opens at the base score."""
+
+    spec: Spec
+
+    def setup(self):
+        self.weight = Embed(sum(self.spec.field_sizes), 1, nn.initializers.zeros)
+        self.bias = self.param("bias", nn.initializers.constant(self.spec.base_score), ())
+
+    def __call__(self, batch: Batch) -> Array:
+        """-> float [batch]."""
+        return self.bias + jnp.sum(look_up(self.weight, batch)[..., 0], axis=1)
+
+
+def look_up(table: Embed, batch: Batch) -> Array:
+    """The row of each field and the mean of the rows of each bag: float [batch, fields, dim]."""
+    rows = table(batch["fields"])
+    if "bags" not in batch:
+        return rows
+    means = []
+    for bag in jnp.moveaxis(batch["bags"], 1, 0):
+        there = ((bag >= 0) & (bag < table.num_rows)).astype(rows.dtype)
+        means.append(table.bag(bag, there / jnp.maximum(jnp.sum(there, axis=1, keepdims=True), 1.0)))
+    return jnp.concatenate([rows, jnp.stack(means, axis=1)], axis=1)
+
+
+class MLP(nn.Module):
+    """ReLU layers, each followed by dropout: float [batch, inputs] -> [batch, hidden_dims[-1]]."""
+
+    hidden_dims: tuple[int, ...]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        for width in self.hidden_dims:
+            x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return x
+
+
+def sum_of_pairs(vectors: Array) -> Array:
+    """sum_{f<g} v_f * v_g elementwise, as ((sum v)^2 - sum v^2) / 2: float [batch, fields, dim] -> [batch, dim]."""
+    return 0.5 * (jnp.sum(vectors, axis=1) ** 2 - jnp.sum(vectors**2, axis=1))
+
+
+def tower_weights(num_inputs: int, hidden_dims: Sequence[int]) -> int:
+    """Weights of a tower's products, without biases; no last layer to one number."""
+    widths = (num_inputs, *hidden_dims)
+    return sum(a * b for a, b in itertools.pairwise(widths))
+
+
+def field_cost(batch_size: int, num_fields: int, dims: int, weights: int, products: float = 0.0) -> Cost:
+    """Of a step over fields with `dims` numbers looked up for each, `weights` dense ones, `products` an example beside.
+
+    Three passes over each row looked up and each dense weight (read, and read and written by the update). A product
+    with a weight is 6 operations an example, forward and for both gradients; so is one of two looked-up numbers. The
+    state of the optimizer and the activations are left out.
+    """
+    moved = 3 * 4 * (batch_size * num_fields * dims + weights)
+    return Cost(bytes=moved, flops=6.0 * batch_size * (weights + products))
