@@ -1,4 +1,4 @@
-"""python -m benchmarks SUITE, from the root: limits | throughput | rows | streaming | quality | trees | peers | report.
+"""python -m benchmarks SUITE, from the repository's root; --help lists the suites.
 
 Exit status 0: done; 1: a bar was missed, or `report --check` found a table out of date; 2: a mistake in what was given,
 or a broken record.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import isolated, limits, quality, report, rows, streaming, throughput, trees
+from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput, trees, tuning
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
@@ -86,11 +86,22 @@ def parser() -> Parser:
     )
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
 
+    added = suite("tune", tuning.run, "what a search of settings finds, beside the committed recipe")
+    added.add_argument("--models", nargs="+", default=["mf/ranking", "mf/rating"], metavar="MODEL/RECIPE")
+    added.add_argument("--data", default="movielens-100k", metavar="DATA")
+    added.add_argument("--trials", type=_positive, default=20, metavar="N")
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
     added = suite("peers", peers.run, "speed and quality beside other packages, each in its own environment")
     added.add_argument("--quick", **quick)
     added.add_argument("--models", nargs="+", choices=list(peers.COMPARISONS), default=list(peers.COMPARISONS))
     added.add_argument("--only", nargs="+", metavar="NAME", help="comparisons to run (default all)")
     added.add_argument("--repeats", type=_positive, default=5, metavar="N", help="turns of each side (default 5)")
+
+    added = suite("graph", graph.run, "propagation against the size of a graph, memory of a step, quality by depth")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--parts", nargs="+", choices=graph.PARTS, default=list(graph.PARTS), metavar="NAME")
+    added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
     added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")

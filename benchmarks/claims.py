@@ -30,6 +30,7 @@ class Claim:
     split: str | None = None  # None: the data set's own
     published: tuple[Published, ...] = ()
     bars: tuple[Bar, ...] = ()
+    in_tests: bool = True  # False: minutes, so that only `python -m benchmarks quality` runs it
 
 
 _BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
@@ -38,6 +39,7 @@ _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1; the training negative
 _CLICKS = ("auc", "log_loss")
 _RATED = ("rmse", "mae")
 _MEANS = ("global_mean", "user_mean", "item_mean", "user_item_mean")
+_ULTRAGCN = "github.com/xue-pai/UltraGCN, benchmarks/UltraGCN_ml-1m_x0.md, best epoch"
 _RANKED = ("recall@20", "ndcg@20")
 
 
@@ -131,5 +133,40 @@ CLAIMS = (
     _books("mf-books", "mf/rating", "book-crossing"),
     _books("deepfm-new-books", "deepfm/books", "book-crossing-new", _MEANS),
     _books("mf-new-books", "mf/rating", "book-crossing-new"),
+    Claim(
+        name="lightgcn-gowalla",
+        model="lightgcn/ranking",
+        data="gowalla",
+        metrics=_RANKED,
+        published=(_gowalla("LightGCN", 0.1830, 0.1554, "He et al. 2020, LightGCN, table 3"),),
+        bars=(Bar("recall@20", ">=", 0.180), Bar("ndcg@20", ">=", 0.151)),
+        in_tests=False,
+    ),
+    Claim(
+        name="ngcf-gowalla",
+        model="ngcf/ranking",
+        data="gowalla",
+        metrics=_RANKED,
+        published=(_gowalla("NGCF", 0.1570, 0.1327, "He et al. 2020, LightGCN, table 3"),),
+        bars=(Bar("recall@20", ">=", 0.155), Bar("ndcg@20", ">=", 0.131)),
+        in_tests=False,
+    ),
+    Claim(
+        name="lightgcn-movielens-1m-graph",
+        model="lightgcn/ranking",
+        data="movielens-1m-graph",
+        metrics=_RANKED,
+        published=(Published("UltraGCN", {"recall@20": 0.2787, "ndcg@20": 0.2642}, _ULTRAGCN),),
+        bars=(Bar("recall@20", ">=", 0.255), Bar("recall@20", ">=", 1.5, "popularity")),
+        in_tests=False,
+    ),
+    Claim(
+        name="mf-movielens-1m-graph",
+        model="mf/ranking",
+        data="movielens-1m-graph",
+        metrics=_RANKED,
+        in_tests=False,
+    ),
+    Claim(name="popularity-movielens-1m-graph", model="popularity/ranking", data="movielens-1m-graph", metrics=_RANKED),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )

@@ -1,19 +1,28 @@
-"""Milliseconds a step against rows of the table, as an SVG that is the same byte for byte for the same records."""
+"""Plots of records, as SVGs that are the same byte for byte for the same records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks import rows_summary
 from benchmarks.isolated import ROOT
-from benchmarks.tables import Record, device_of
+from benchmarks.tables import Record, device_of, newest, out_of_cache
 from zoo.errors import InputError
 
 
 PLOTS = ROOT / "benchmarks" / "plots"
 
 
-def draw(records: Sequence[Record], path: Path) -> None:
-    """A panel an allocator, ids of the strongest skew; by rows solid, densely dashed in the same colour."""
+def path(suite: str, records: Sequence[Record]) -> Path:
+    """plots/SUITE.svg for a CPU, plots/SUITE-NAME.svg for any other device."""
+    device = records[0]["environment"]["device"]
+    return PLOTS / (f"{suite}.svg" if device == "cpu" else f"{suite}-{'-'.join(device.lower().split())}.svg")
+
+
+@contextmanager
+def drawn(records: Sequence[Record], path: Path, width: float) -> Iterator[tuple[Any, str]]:
+    """An empty figure, saved at the end, and the one device of the records."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -22,11 +31,20 @@ def draw(records: Sequence[Record], path: Path) -> None:
     devices = sorted({device_of(record) for record in records})
     if len(devices) != 1:
         raise InputError(f"one plot would mix {' and '.join(devices)}")
+    with mpl.rc_context({"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(width, 3.8), layout="constrained")
+        yield figure, devices[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def draw(records: Sequence[Record], path: Path) -> None:
+    """Milliseconds a step against rows of the table: a panel an allocator, ids of the strongest skew; by rows solid,
+    densely dashed in the same colour."""
     zipf = max(record["zipf"] for record in records)
     allocators = sorted({record["allocator"] for record in records})
     forms = sorted({record["optimizer"].removeprefix("dense_") for record in records})
-    with mpl.rc_context({"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(3.4 * len(allocators) + 1.2, 3.8), layout="constrained")
+    with drawn(records, path, 3.4 * len(allocators) + 1.2) as (figure, device):
         panels = figure.subplots(1, len(allocators), sharey=True, squeeze=False)[0]
         for panel, allocator in zip(panels, allocators, strict=True):
             for colour, form in enumerate(forms):
@@ -43,6 +61,35 @@ def draw(records: Sequence[Record], path: Path) -> None:
         figure.legend(handles.values(), handles.keys(), loc="outside right center")
         batch, dim = records[0]["batch_size"], records[0]["embedding_dim"]
         ids = "uniform ids" if zipf == 0 else f"ids Zipf {zipf:g}"
-        figure.suptitle(f"A BPR step of {batch:,} pairs, dim {dim}, {ids}; {devices[0]}", fontsize=9)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        figure.suptitle(f"A BPR step of {batch:,} pairs, dim {dim}, {ids}; {device}", fontsize=9)
+
+
+def draw_graph(records: Sequence[Record], path: Path) -> None:
+    """Time of a propagation against entries of the graph, and quality against depth, of what there are records of."""
+    growth = [record for record in records if record["what"] == "growth"]
+    layers = [record for record in records if record["what"] == "layers"]
+    with drawn(records, path, 8.0) as (figure, device):
+        left, right = figure.subplots(1, 2)
+        points = newest(growth, lambda record: record["nodes"])
+        points = sorted(points, key=lambda record: record["entries"])
+        for name in ("propagation_ms", "with_gradient_ms"):
+            left.loglog(
+                [r["entries"] for r in points],
+                [r[name]["median"] for r in points],
+                "o-",
+                label=name.removesuffix("_ms").replace("_", " "),
+                markersize=3,
+            )
+        for record in [record for record in points if out_of_cache(record)][:1]:
+            left.axvline(record["entries"], color="grey", linewidth=0.6, linestyle=":")
+        left.set(title="to the right of the dotted line: out of cache", xlabel="entries of the graph")
+        left.set_ylabel("milliseconds")
+        runs = sorted(newest(layers, lambda record: record["layers"]), key=lambda record: record["layers"])
+        for name in ("recall@20", "ndcg@20"):
+            right.plot([r["layers"] for r in runs], [r["metrics"][name] for r in runs], "o-", label=name, markersize=3)
+        data = f", validation rows of {runs[0]['data']}" if runs else ""
+        right.set(title=f"lightgcn/ranking{data}", xlabel="layers (0: matrix factorization)")
+        for panel in (left, right):
+            panel.grid(alpha=0.3)
+            panel.legend()
+        figure.suptitle(device, fontsize=9)

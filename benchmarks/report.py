@@ -27,6 +27,8 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "limits": tables.limits,
     "peers": tables.peers,
     "streaming": tables.streaming,
+    "tune": tables.tune,
+    "graph": tables.graph,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")

@@ -73,9 +73,7 @@ def draw_for_device(found: list, device: str) -> None:
     """plots/rows.svg for a CPU, plots/rows-NAME.svg for any other device."""
     own = [record for record in found if tables.device_of(record) == device]
     if own:
-        cpu = own[0]["environment"]["device"] == "cpu"
-        name = "rows" if cpu else f"rows-{'-'.join(device.lower().split())}"
-        path = plot.PLOTS / f"{name}.svg"
+        path = plot.path("rows", own)
         plot.draw(own, path)
         print(f"plot: {path.relative_to(isolated.ROOT)}")
 

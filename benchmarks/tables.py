@@ -206,6 +206,62 @@ def streaming(records: Sequence[Record]) -> Table:
     return Table(header, lines, _note([record], text))
 
 
+def tune(records: Sequence[Record]) -> Table:
+    """A line a search: the best of its trials and the committed recipe, on the same validation rows."""
+    chosen = newest(records, lambda record: (record["model"], record["recipe"], record["data"]))
+    lines = tuple(
+        (
+            f"{record['model']}/{record['recipe']}",
+            record["data"],
+            f"{record['trials']}",
+            f"{record['metric']} {record['found']:.4f}",
+            f"{record['of_recipe']:.4f}",
+            f"{100 * record['share']:.1f} %",
+        )
+        for record in chosen
+    )
+    header = ("model/recipe", "data", "trials", "best found", "recipe", "share")
+    return Table(header, lines, _note(records, "On validation rows; the test part is not looked at."))
+
+
+def graph(records: Sequence[Record]) -> Table:
+    """The propagation by size, how far its time an entry grows out of cache, a step's temporaries, quality by depth."""
+    chosen = newest(
+        records,
+        lambda record: tuple(record[name] for name in ("what", "model", "data", "layers", "nodes") if name in record),
+    )
+    of = {what: [record for record in chosen if record["what"] == what] for what in ("growth", "memory", "layers")}
+    lines = []
+    sizes = sorted(of["growth"], key=lambda record: record["entries"])
+    for record in sizes:
+        alone, both = (record[name]["median"] for name in ("propagation_ms", "with_gradient_ms"))
+        name = f"a propagation, {record['entries']:,} entries, {record['nodes']:,} nodes, dim {record['embedding_dim']}"
+        an_entry = 1e6 * alone / record["entries"]
+        lines.append((name, f"{alone:.2f} ms, {an_entry:.0f} ns an entry; {both:.2f} ms with its gradient", "-", "-"))
+    beyond = [r["with_gradient_ms"]["median"] / r["entries"] for r in sizes if out_of_cache(r)]
+    if len(beyond) > 1:
+        spread = max(beyond) / min(beyond)
+        name = f"time an entry with the gradient, most over least of {len(beyond)} graphs out of cache"
+        lines.append((name, f"{spread:.2f}", "<= 1.3", "met" if spread <= 1.3 else "MISSED"))
+    for record in of["memory"]:
+        value = record["matrices_a_layer"]
+        name = f"{record['model']}: temporaries of a step of {record['batch_size']:,}, in node-matrices a layer"
+        lines.append(
+            (name, f"{value:.2f} ({readable(record['temporary_bytes'])})", "< 4", "met" if value < 4 else "MISSED")
+        )
+    for record in sorted(of["layers"], key=lambda record: record["layers"]):
+        values = ", ".join(f"{name} {record['metrics'][name]:.4f}" for name in ("recall@20", "ndcg@20"))
+        lines.append(
+            (f"{record['model']}, {record['layers']} layers, validation rows of {record['data']}", values, "-", "-")
+        )
+    return Table(("what", "found", "asked", "verdict"), tuple(lines), _note(records))
+
+
+def out_of_cache(record: Record) -> bool:
+    """Whether the vectors of all nodes are larger than the largest cache."""
+    return record["cache_bytes"] is not None and record["node_matrix_bytes"] > record["cache_bytes"]
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.4f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"

@@ -24,7 +24,7 @@ ROWS = [
     ["evaluate"],
     [
         "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
-        " embedding parallel memory processes"
+        " embedding graph parallel memory processes"
     ],
     ["types", "data", "records"],
     ["errors"],

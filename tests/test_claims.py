@@ -6,9 +6,9 @@ from benchmarks import claims, quality
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", [claim for claim in claims.CLAIMS if claim.in_tests], ids=lambda claim: claim.name)
 def test_bars_are_met(claim):
-    reason = quality.absent(claim)
+    reason = quality.absent_data(claim.data)
     if reason:
         pytest.skip(reason)
     found = [quality.train(claim, seed=0)]

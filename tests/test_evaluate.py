@@ -314,9 +314,9 @@ def test_an_evaluation_compiles_once(recipe, caplog):
 def test_a_validated_run_traces_its_evaluation_once(tmp_path, monkeypatch):
     traces, ask = [], evaluate._ask_query
 
-    def counted(bound, batch):
+    def counted(bound, batch, prepared):
         traces.append(bound)
-        return ask(bound, batch)
+        return ask(bound, batch, prepared)
 
     monkeypatch.setattr(evaluate, "_ask_query", counted)
     record = zoo.train("mf/smoke", data=FEW, validate=True, epochs=4, patience=4, workdir=tmp_path / "run").record

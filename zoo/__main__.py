@@ -98,6 +98,11 @@ def parser() -> Parser:
     asked.add_argument("--users", metavar="FILE", help="an id a line, or a .csv or .parquet with a column user")
     asked.add_argument("--all-users", action="store_true", help="every user of the data")
     given.add_argument("--output", metavar="FILE", help="a .csv or .parquet of user, item, rank, score")
+    given.add_argument(
+        "--add",
+        metavar="FILE",
+        help="interactions since then, user,item[,...]: a graph model takes them without training",
+    )
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     alike = command("similar", run_similar, "the items most like an item")
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")
@@ -234,6 +239,7 @@ def run_recommend(options: argparse.Namespace) -> None:
     from zoo.api import load
     from zoo.data import lists
     from zoo.data.interactions import rows_of
+    from zoo.data.readers import read_path
 
     output = Path(options.output) if options.output else None
     if output:
@@ -246,7 +252,8 @@ def run_recommend(options: argparse.Namespace) -> None:
         users = lists.read_users(Path(options.users), users)
     elif options.user:
         users = users[rows_of(options.user, users, "user")]
-    ids, scores = run.recommend(users, options.k)
+    new = None if options.add is None else read_path(options.add)
+    ids, scores = run.recommend(users, options.k, interactions=new)
     if output:
         print(f"{lists.write_lists(output, users, ids, scores):,} rows for {len(users):,} users: {output}")
     else:

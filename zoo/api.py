@@ -11,7 +11,8 @@ import numpy as np
 from zoo import checkpoint, evaluate, names, parallel, workdir
 from zoo.data import catalog, stream
 from zoo.data.fields import FieldTable
-from zoo.data.interactions import Interactions, rows_of
+from zoo.data.interactions import Interactions, appended, rows_of
+from zoo.data.splits import Split
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
 from zoo.types import PADDING, TrainState
@@ -32,21 +33,36 @@ class Run:
         """The metrics of the held-out part: test, or validation in a run with `validate`."""
         return next(iter(self.record["metrics"].values()))
 
-    def recommend(self, users: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    def recommend(
+        self, users: Any, k: int = 10, *, interactions: Interactions | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each user, best first: raw item ids [users, k] and scores float32 [users, k].
 
         `users` are raw ids. Items the user has, in training or held out, are left out. Where fewer than k are left the
         list is filled with score -inf and an id that means nothing. InputError for an id that the data does not have.
+
+        `interactions` (zoo.data.interactions.from_raw) happened since, between known users and items. They join the
+        graph of a graph model, whose vectors are propagated anew, without training; and users have these items.
         """
         if k < 1:
             raise InputError(f"k is {k}: a list has at least one item")
-        recipe, interactions = self.job.recipe, self.interactions
+        known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
         assert recipe.recommend is not None, "a recipe that reads interactions recommends"
-        rows = rows_of(users, interactions.user_ids, "user")
-        seen = evaluate.lists_by_user(self._rows_of(rows))
-        prepared = self.prepared
-        ids, scores = recipe.recommend(prepared.model, self.state, prepared.examples, rows, seen, k)
-        return interactions.item_ids[np.where(ids == PADDING, 0, ids)], scores
+        rows = rows_of(users, known.user_ids, "user")
+        if interactions is None:
+            known = self._rows_of(rows)
+        else:
+            if "graph" not in examples.constants:
+                raise InputError(
+                    f"{self.job.names['model']} has no graph that new interactions could join: "
+                    "train again with them in the data"
+                )
+            known = appended(known, interactions)
+            split = self.prepared.split
+            examples = recipe.examples(Split(appended(split.train, interactions), split.test))
+        seen = evaluate.lists_by_user(known)
+        ids, scores = recipe.recommend(self.prepared.model, self.state, examples, rows, seen, k)
+        return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
     @property
     def interactions(self) -> Interactions:

@@ -53,8 +53,9 @@ def variables(state: TrainState, constants: Mapping[str, Any]) -> dict[str, Any]
 def query_vectors(
     model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]
 ) -> Array:
-    """Query vectors of a Retriever, float [queries, dim]."""
-    return _in_blocks(model, state, constants, columns, _ask_query)
+    """Query vectors of a Retriever, float [queries, dim]. It prepares once, whatever the number of queries."""
+    prepared = _prepared(model, variables(state, constants))
+    return _in_blocks(model, state, constants, columns, _ask_query, prepared)
 
 
 def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) -> Array:
@@ -300,9 +301,10 @@ def _in_blocks(
     constants: Mapping[str, Any],
     columns: Mapping[str, np.ndarray],
     ask: Callable,
+    *given: Any,
     block: int = 8192,
 ) -> Array:
-    """Ask a bound model about columns, block by block, in one compiled call; padding is asked with ids PADDING."""
+    """ask(bound model, batch, *given), block by block, in one compiled call; padding is asked with ids PADDING."""
     size = len(next(iter(columns.values())))
     block = min(block, size)
     missing = -size % block
@@ -313,15 +315,20 @@ def _in_blocks(
         return column.reshape(-1, block, *column.shape[1:])
 
     blocks = {name: padded(np.asarray(column)) for name, column in columns.items()}
-    answers = _answers(model, ask, variables(state, constants), blocks)
+    answers = _answers(model, ask, variables(state, constants), given, blocks)
     return answers.reshape(-1, *answers.shape[2:])[:size]
 
 
 # A model is a value: equal models of equal shapes share one compiled call, whichever epoch or run asks. What is asked
 # is a function of this module for the same reason.
 @partial(jax.jit, static_argnums=(0, 1))
-def _answers(model: Any, ask: Callable, values: Mapping[str, Any], blocks: Mapping[str, Array]) -> Array:
-    return jax.lax.map(lambda batch: model.apply(values, batch, method=ask), blocks)
+def _answers(model: Any, ask: Callable, values: Mapping[str, Any], given: tuple, blocks: Mapping[str, Array]) -> Array:
+    return jax.lax.map(lambda batch: model.apply(values, batch, *given, method=ask), blocks)
+
+
+@partial(jax.jit, static_argnums=0)
+def _prepared(model: Any, values: Mapping[str, Any]) -> Any:
+    return model.apply(values, method="prepare")
 
 
 @partial(jax.jit, static_argnums=0)
@@ -329,8 +336,8 @@ def _all_items(model: Any, values: Mapping[str, Any]) -> Array:
     return model.apply(values, method=_ask_items)
 
 
-def _ask_query(bound: Any, batch: Batch) -> Array:
-    return bound.query(batch, bound.prepare())
+def _ask_query(bound: Any, batch: Batch, prepared: Any) -> Array:
+    return bound.query(batch, prepared)
 
 
 def _ask_items(bound: Any) -> Array:

@@ -38,10 +38,7 @@ def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: flo
     """
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)
-    size = parallel.whole_size(len(batch["item"]))
-    drawn = parallel.own_part(jax.random.randint(key, (size, num_negatives), 0, model.num_items, jnp.int32))
-    if "mask" in batch:  # the negatives of a padded example must not move their rows
-        drawn = jnp.where(batch["mask"][:, None] > 0, drawn, PADDING)
+    drawn = uniform_negatives(model, batch, key, num_negatives)
     items = model.item_vectors(
         jnp.concatenate([batch["item"][:, None], drawn], axis=1), prepared
     )  # [batch, 1 + negatives, dim]
@@ -49,6 +46,14 @@ def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: flo
     loss = jnp.mean(jax.nn.softplus(scores[:, 1:] - scores[:, :1]), axis=1)
     squares = jnp.sum(query**2, -1) + jnp.sum(items[:, 0] ** 2, -1) + jnp.mean(jnp.sum(items[:, 1:] ** 2, -1), 1)
     return loss + 0.5 * l2 * squares
+
+
+def uniform_negatives(model: Any, batch: Batch, key: Array, count: int) -> Array:
+    """Item rows int32 [batch, count], uniform over all items; PADDING for a padded example, whose negatives must not
+    move."""
+    size = parallel.whole_size(len(batch["item"]))
+    drawn = parallel.own_part(jax.random.randint(key, (size, count), 0, model.num_items, jnp.int32))
+    return jnp.where(batch["mask"][:, None] > 0, drawn, PADDING) if "mask" in batch else drawn
 
 
 def bpr_in_pairs(model: Any, batch: Batch, key: Array) -> Array:

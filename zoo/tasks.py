@@ -3,14 +3,15 @@
 A model file says `tasks.ranking(model=..., objective=..., ...)` and has a whole Recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from zoo import evaluate, metrics, objectives
+from zoo import evaluate, graph, metrics, objectives
 from zoo.data import fields
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, merge_repeats
@@ -85,6 +86,14 @@ def ranking_examples(split: Split) -> Examples:
         test={"user": np.arange(train.num_users, dtype=np.int32)},
         constants={"item_log_frequency": np.log(frequency).astype(np.float32)},
     )
+
+
+def graph_examples(split: Split, *, adjacency: Callable[[Interactions], graph.Graph] = graph.symmetric) -> Examples:
+    """As ranking_examples, with the graph of the training part as the constant `graph`."""
+    examples = ranking_examples(split)
+    edges = adjacency(split.train)
+    spec = replace(examples.spec, num_edges=len(edges.source))
+    return replace(examples, spec=spec, constants={**examples.constants, "graph": edges})
 
 
 def rating_examples(split: Split) -> Examples:

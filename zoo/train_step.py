@@ -180,7 +180,7 @@ def _of_whole_batch(model: Any, objective: Objective, batch: Batch, constants: A
         name: jax.ShapeDtypeStruct((2 * len(value), *value.shape[1:]), value.dtype) for name, value in batch.items()
     }
     larger = _shapes_of(model, objective, doubled, constants)
-    grown = embedding.lookups_by_table(larger["lookups"], larger["perturbations"])
+    grown = embedding.lookups_by_table(larger.get("lookups", {}), larger.get("perturbations", {}))
 
     def whole(pair, larger_pair, shard_rows):
         (lookup, gradient), (_, larger_gradient) = pair, larger_pair

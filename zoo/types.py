@@ -34,6 +34,7 @@ class Spec:
 
     num_users: int = 0
     num_items: int = 0
+    num_edges: int = 0  # entries of the graph, two an interaction
     rating_mean: float = 0.0  # of the training ratings
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown

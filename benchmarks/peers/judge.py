@@ -43,8 +43,8 @@ def of_lists(split: Split, ids: np.ndarray, scores: np.ndarray) -> dict[str, flo
     users = np.flatnonzero(np.diff(relevant.offsets))
     ids = np.pad(ids[users], ((0, 0), (0, 1)), constant_values=PADDING)
     scores = np.pad(scores[users], ((0, 0), (0, 1)), constant_values=-np.inf)
-    names = [f"{metric}@{ids.shape[1] - 1}" for metric in ("recall", "ndcg")]
     counts = np.bincount(split.train.item, minlength=split.train.num_items)
+    names = [f"{metric}@{ids.shape[1] - 1}" for metric in ("recall", "ndcg")]
     return evaluate.ranking_metrics(ids, scores, users, relevant, counts, names)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quality, tables
-from benchmarks.peers import mf, turns
+from benchmarks.peers import graph, mf, turns
 from benchmarks.peers.turns import Bench, Comparison, Unavailable, ask_peer
 from zoo import records
 from zoo.errors import InputError
 
 
-COMPARISONS: dict[str, Sequence[Comparison]] = {"mf": mf.COMPARISONS}
+COMPARISONS: dict[str, Sequence[Comparison]] = {"mf": mf.COMPARISONS, "lightgcn": graph.LIGHTGCN, "ngcf": graph.NGCF}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,13 +25,16 @@ def run(options: argparse.Namespace) -> int:
         if unknown:
             raise InputError(f"unknown comparison {unknown[0]!r}; there are {', '.join(c.name for c in chosen)}")
         chosen = [comparison for comparison in chosen if comparison.name in options.only]
-    python = turns.ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        raise InputError(f"there is no {turns.ENVIRONMENT.name}, where the peers are: scripts/setup --peers makes it")
+    for comparison in chosen:
+        if not (comparison.folder / "bin" / "python").exists():
+            raise InputError(
+                f"there is no {comparison.folder.name}, where {comparison.peer} is: scripts/setup --peers makes it"
+            )
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), python, 1 if options.quick else options.repeats, options.quick)
         for comparison in chosen:
+            python = comparison.folder / "bin" / "python"
+            bench = Bench(Path(folder), python, 1 if options.quick else options.repeats, options.quick)
             reason = quality.absent_data(comparison.data)
             if reason:
                 print(f"{comparison.name}: skipped: {reason}")
@@ -55,7 +58,7 @@ def compared(comparison: Comparison, bench: Bench) -> dict[str, Any]:
         versions = ask_peer(bench, comparison.adapter)["versions"]
         figures, pairs, settings = comparison.run(bench)
     except Unavailable as error:
-        return record | {"unavailable": why(comparison.peer, str(error)), "environment": records.environment("cpu")}
+        return record | {"unavailable": why(comparison, str(error)), "environment": records.environment("cpu")}
     ours, theirs = zip(*pairs)
     return record | {
         "figures": [figure.as_record() for figure in figures],
@@ -72,8 +75,9 @@ def facts(result: turns.Result) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name not in ("settings", "versions", "environment")}
 
 
-def why(peer: str, reason: str) -> str:
+def why(comparison: Comparison, reason: str) -> str:
     """The reason, and what the installation said of this peer, if it failed."""
-    notes = turns.ENVIRONMENT / "zoo-failed"
-    said = [line for line in notes.read_text().splitlines() if line.startswith(peer)] if notes.exists() else []
+    notes = comparison.folder / "zoo-failed"
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    said = [line for line in lines if line.startswith(comparison.peer)]
     return "; ".join([reason, *said])

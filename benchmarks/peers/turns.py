@@ -15,7 +15,7 @@ from benchmarks.peers import judge
 from zoo import names, workdir
 
 
-ENVIRONMENT = isolated.ROOT / ".venv-peers"
+ENVIRONMENT = isolated.ROOT / ".venv-peers"  # the peers' environment; a comparison may name one beside it
 HERE = Path(__file__).resolve().parent
 
 Result = Mapping[str, Any]
@@ -73,6 +73,11 @@ class Comparison:
     peer: str  # the package
     adapter: str  # a file beside this one
     run: Callable[[Bench], tuple[list[Figure], list[tuple[Result, Result]], dict[str, Any]]]
+    environment: str = ""  # what follows the name of ENVIRONMENT
+
+    @property
+    def folder(self) -> Path:
+        return ENVIRONMENT.with_name(ENVIRONMENT.name + self.environment)
 
 
 def rows_file(bench: Bench, data: str, split_name: str, model: str) -> Path:
@@ -85,7 +90,7 @@ def rows_file(bench: Bench, data: str, split_name: str, model: str) -> Path:
         interactions = recipe.repeats(job.interactions)[0] if recipe.repeats else job.interactions
         split = recipe.split(interactions, recipe.split_seed)
         part = np.repeat(np.array([0, 2], np.int8), [len(split.train), len(split.test)])
-        workdir.save_data(path, dataclasses.replace(split.train.append(split.test), part=part))
+        workdir.save_data(path, dataclasses.replace(split.train.followed_by(split.test), part=part))
     return path
 
 

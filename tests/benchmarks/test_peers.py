@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from benchmarks import tables
 from benchmarks.__main__ import main
-from benchmarks.peers import judge, mf, recommend, suite, train, turns
+from benchmarks.peers import judge, lightgcn_step, mf, recommend, suite, train, turns
 from benchmarks.peers.turns import Bench, Comparison, Figure
 from zoo import workdir
 from zoo.data import splits
@@ -61,7 +64,7 @@ def pretend(tmp_path, monkeypatch):
             return [figure], pairs, {"ours": {}, "theirs": {}}
 
         monkeypatch.setitem(suite.COMPARISONS, "mf", (Comparison("pretended", "simulated", "numpy", str(path), run),))
-        return lambda: main(["peers", "--repeats", "3", "--records", str(tmp_path / "records")])
+        return lambda: main(["peers", "--models", "mf", "--repeats", "3", "--records", str(tmp_path / "records")])
 
     of.seen = seen
     of.records = tmp_path / "records" / "peers.jsonl"
@@ -172,6 +175,55 @@ def test_seconds_to_a_quality():
     assert mf.seconds_to(history, 0.9) == 2.0 and mf.seconds_to(history, 0.7) is None
     assert Figure("", "s", [2.0, None], [6.0, 6.0], 1.0, "rmse", [0.9], [0.9]).ratios == [3.0, 0.0]
     assert Figure("", "pairs/s", [6.0], [2.0], 1.0, "rmse", [0.9], [0.9]).ratios == [3.0]
+
+
+def test_what_the_peer_gets_is_what_the_steps_of_lightgcn_did(bench, tmp_path):
+    """The same steps again from the initial vectors and triples handed over, with a whole matrix and plain optax."""
+    data = "simulated:num_users=100,num_videos=60,num_watches=1000"
+    file = turns.rows_file(bench, data, "per_user", "lightgcn/paper")
+    given, answer = tmp_path / "given.npz", tmp_path / "answer.npz"
+    found = lightgcn_step.measure(lightgcn_step.Configuration(str(file), str(given), str(answer), data))
+    assert found["step_ms"] > 0 and 0.6 < found["loss"] < 0.8
+    train = splits.published(workdir.load_data(file), 0).train
+    nodes = train.num_users + train.num_items
+    adjacency = np.zeros((nodes, nodes), np.float32)
+    adjacency[train.user, train.num_users + train.item] = 1
+    adjacency += adjacency.T
+    root = np.sqrt(np.maximum(adjacency.sum(1), 1))
+    adjacency /= root[:, None] * root
+
+    def loss(vectors, user, positive, negative):
+        layers = [vectors]
+        for _ in range(3):
+            layers.append(adjacency @ layers[-1])
+
+        def rows(nodes):
+            return (nodes.at[place].get(mode="fill", fill_value=0) for place in places)
+
+        places = [user, *(jnp.where(real, ids + train.num_users, nodes) for ids in (positive, negative))]
+        (query, liked, other), own = rows(sum(layers) / 4), rows(vectors)
+        loss = jax.nn.softplus((query * (other - liked)).sum(1)) + 1e-4 / 2 * sum((part**2).sum(1) for part in own)
+        return (loss * real).sum() / real.sum()
+
+    with np.load(given) as handed:
+        vectors, triples = jnp.asarray(handed["initial"]), handed["triples"]
+    optimizer = optax.adam(1e-3)
+    moments = optimizer.init(vectors)
+    for user, positive, negative in triples:
+        real = user < train.num_users
+        updates, moments = optimizer.update(jax.grad(loss)(vectors, user, positive, negative), moments)
+        vectors += updates
+    final = sum(np.linalg.matrix_power(adjacency, layer) for layer in range(4)) @ vectors / 4
+    with np.load(answer) as ours:
+        np.testing.assert_allclose(np.concatenate([ours["users"], ours["items"]]), final, atol=1e-5)
+
+
+def test_each_comparison_names_an_environment_that_setup_makes():
+    made = {path.stem.removeprefix("requirements") for path in turns.HERE.glob("requirements*.txt")}
+    for comparisons in suite.COMPARISONS.values():
+        for comparison in comparisons:
+            assert comparison.environment in made and (turns.HERE / comparison.adapter).exists()
+            assert f"{comparison.peer}==" in (turns.HERE / f"requirements{comparison.environment}.txt").read_text()
 
 
 def test_adapters_know_nothing_of_the_zoo():

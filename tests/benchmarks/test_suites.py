@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import (
     claims,
+    graph_step,
     limits,
     plot,
     quality,
@@ -118,6 +119,62 @@ def test_a_plot_is_the_same_byte_for_byte(tmp_path):
         plot.draw(records, tmp_path / name)
     drawn = (tmp_path / "a.svg").read_bytes()
     assert drawn == (tmp_path / "b.svg").read_bytes() and b"dense_adam" in drawn and b"<dc:date>" not in drawn
+
+
+def graph_record(entries, ms, nodes):
+    timed = {"propagation_ms": {"median": ms / 2}, "with_gradient_ms": {"median": ms}}
+    sizes = {"entries": entries, "nodes": nodes, "node_matrix_bytes": nodes * 256, "cache_bytes": 2**20}
+    return {"what": "growth", "model": "symmetric", "embedding_dim": 64, "environment": ENVIRONMENT, **sizes, **timed}
+
+
+def layers_record(layers, recall):
+    metrics = {"recall@20": recall, "ndcg@20": recall}
+    made = {"what": "layers", "model": "lightgcn/ranking", "data": "D", "layers": layers}
+    return made | {"metrics": metrics, "environment": ENVIRONMENT}
+
+
+def test_growth_of_a_propagation_counts_out_of_cache_only():
+    records = [graph_record(10**5, 1, 4000), graph_record(10**6, 20, 40_000), graph_record(10**7, 250, 400_000)]
+    lines = tables.graph(records).rows
+    assert len(lines) == 4 and lines[-1][1:] == ("1.25", "<= 1.3", "met")
+    assert "2 graphs out of cache" in lines[-1][0] and "10 ns an entry" in lines[1][1]
+    assert tables.graph([*records, graph_record(10**8, 5000, 4_000_000)]).rows[-1][-1] == "MISSED"
+
+
+def test_the_plot_of_the_graph_is_the_same_byte_for_byte(tmp_path):
+    pytest.importorskip("matplotlib", reason="a plot needs the extra `plots`")
+    records = [
+        graph_record(10**5, 1, 4000),
+        graph_record(10**7, 250, 400_000),
+        layers_record(0, 0.1),
+        layers_record(1, 0.2),
+    ]
+    for name in ("a.svg", "b.svg"):
+        plot.draw_graph(records, tmp_path / name)
+    drawn = (tmp_path / "a.svg").read_bytes()
+    assert drawn == (tmp_path / "b.svg").read_bytes() and b"recall@20" in drawn and b"out of cache" in drawn
+
+
+def test_what_the_graph_suite_measures():
+    grown = graph_step.measure(graph_step.Configuration("growth", "symmetric", entries=5000, embedding_dim=8))
+    assert 0 < grown["propagation_ms"]["median"] and 4000 < grown["entries"] <= 5000
+    held = graph_step.measure(graph_step.Configuration("memory", "ngcf/paper", entries=100_000))
+    assert held["layers"] == 3 and held["matrices_a_layer"] == pytest.approx(
+        held["temporary_bytes"] / held["node_matrix_bytes"] / 3
+    )
+    settings = {"epochs": 1, "embedding_dim": 8}
+    world = "simulated:num_users=100,num_videos=60,num_watches=1000"
+    found = graph_step.measure(graph_step.Configuration("layers", layers=0, data=world, settings=settings))
+    assert 0 < found["metrics"]["recall@20"] < 1
+    records = [{"what": "memory", "model": "ngcf/paper", "environment": ENVIRONMENT, **held}]
+    assert tables.graph(records).rows[0][2] == "< 4"
+
+
+def test_a_step_of_ngcf_holds_fewer_than_four_node_matrices_a_layer():
+    """A graph whose nodes outweigh the batch; with dropout, whose random numbers are drawn part by part."""
+    for model in ("ngcf/paper", "ngcf/released", "lightgcn/paper"):
+        held = graph_step.measure(graph_step.Configuration("memory", model, entries=1_000_000))
+        assert held["matrices_a_layer"] < 4, model
 
 
 def test_quality_takes_the_newest_of_each_seed_and_its_spread():

@@ -76,7 +76,7 @@ class Interactions:
         columns = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
         return replace(self, **columns)
 
-    def append(self, other: "Interactions") -> "Interactions":
+    def followed_by(self, other: "Interactions") -> "Interactions":
         """The rows of this part of a data set, then those of another."""
         columns = {
             name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
@@ -155,6 +155,23 @@ def unknown(raw: Any, ids: np.ndarray, kind: str) -> str:
     known = f"the {len(ids):,} {kind}s of the training data"
     like = f"{'integers' if ids.dtype.kind in 'iu' else 'text'} such as {ids[0]}"
     return f"unknown {kind} {str(raw) or '(blank)'}: not among {known}, whose ids are {like}"
+
+
+def appended(known: Interactions, new: Interactions) -> Interactions:
+    """The pairs of `known`, then those of `new` by the row numbers of `known`; ratings, times and parts are left out.
+
+    InputError for a raw id of `new` that `known` does not have.
+    """
+    user = rows_of(new.user_ids, known.user_ids, "user")[new.user]
+    item = rows_of(new.item_ids, known.item_ids, "item")[new.item]
+    return replace(
+        known,
+        user=np.concatenate([known.user, user]),
+        item=np.concatenate([known.item, item]),
+        rating=None,
+        timestamp=None,
+        part=None,
+    )
 
 
 def merge_repeats(interactions: Interactions, keep_last: bool = False) -> tuple[Interactions, int]:

@@ -86,11 +86,16 @@ def cost(recipe: Recipe, model: MF | RatingMF) -> Cost:
     A score is a product of two vectors, forward and for both gradients: 6 operations a dimension. The state of the
     optimizer is left out.
     """
-    batch, dim, row_bytes = recipe.batch_size, model.embedding_dim, 4 * model.embedding_dim
+    return dot_product_cost(recipe, model.embedding_dim)
+
+
+def dot_product_cost(recipe: Recipe, dim: int) -> Cost:
+    """The part of a step that looks up vectors of `dim` numbers and compares them."""
+    batch, row_bytes = recipe.batch_size, 4 * dim
     objective, settings = function_of(recipe.objective)
     if objective is objectives.in_batch_softmax:
         return Cost(bytes=3 * 2 * batch * row_bytes + 3 * 4 * batch**2, flops=6 * batch**2 * dim)
-    negatives = settings["num_negatives"] if objective is objectives.bpr else 0
+    negatives = settings.get("num_negatives", 0)
     return Cost(bytes=3 * (2 + negatives) * batch * row_bytes, flops=6 * (1 + negatives) * batch * dim)
 
 

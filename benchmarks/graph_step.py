@@ -1,0 +1,108 @@
+"""What the graph suite measures in processes of their own: a propagation, a step's temporaries, a run of some depth."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import isolated, synthetic, timing
+from zoo import graph, make_train_step, names
+from zoo.api import run_request
+from zoo.data import splits
+from zoo.run import Job, prepare
+from zoo.train_step import take_rows
+
+
+ENTRIES_A_NODE = 23  # as in Gowalla
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    what: str  # growth, memory or layers, the functions below
+    model: str = "lightgcn/ranking"
+    entries: int = 0  # of a made-up graph with skewed users and items: two an interaction, repeated pairs merged
+    layers: int = 0
+    data: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    embedding_dim: int = 64
+    seed: int = 0
+
+
+def measure(configuration: Configuration) -> dict[str, Any]:
+    return {"growth": growth, "memory": memory, "layers": layers}[configuration.what](configuration)
+
+
+def interactions(configuration: Configuration):
+    rows = max(2, configuration.entries // ENTRIES_A_NODE // 2)
+    return synthetic.interactions(rows, rows, configuration.entries // 2, 0.5, configuration.seed)
+
+
+def growth(configuration: Configuration) -> dict[str, Any]:
+    """Milliseconds of one product with the graph, and of one with its gradient, which is a second product."""
+    edges = jax.tree.map(jnp.asarray, graph.symmetric(interactions(configuration)))
+    shape = (len(edges.offsets) - 1, configuration.embedding_dim)
+    x = jnp.asarray(np.random.default_rng(configuration.seed).normal(size=shape).astype(np.float32))
+
+    def with_gradient(edges, x):
+        found, pull = jax.vjp(lambda x: graph.propagate(edges, x), x)
+        return found, pull(found)[0]
+
+    found = {}
+    for name, function in (("propagation_ms", graph.propagate), ("with_gradient_ms", with_gradient)):
+        compiled, _ = timing.compile_apart(jax.jit(function), edges, x)
+        # The answer of a call is not the input of the next: vectors that shrink to denormal numbers would be slow.
+        timed, _ = timing.measure(lambda carry, repeat, compiled=compiled: compiled(edges, x), None)
+        found[name] = timed.step_ms
+    cache = int(CACHE.read_text().strip().removesuffix("K")) * 1024 if CACHE.exists() else None
+    return {
+        "entries": len(edges.source),
+        "nodes": shape[0],
+        "node_matrix_bytes": x.nbytes,
+        "cache_bytes": cache,
+        **found,
+    }
+
+
+def memory(configuration: Configuration) -> dict[str, Any]:
+    """Bytes of temporaries of a compiled step, what its loss takes included, in node-matrices a layer."""
+    recipe = replace(names.recipe(configuration.model)[2], split=splits.random, repeats=None)
+    job = Job(recipe, interactions(configuration), {}, configuration.seed)
+    prepared, objective = prepare(job), recipe.objective
+    assert objective is not None, "a graph model trains"
+    columns = {name: jnp.asarray(column) for name, column in prepared.examples.train.items()}
+    batch = jax.eval_shape(lambda: take_rows(columns, jnp.arange(recipe.batch_size)))
+    step: Any = make_train_step(prepared.model, objective, prepared.optimizer)
+    state = jax.eval_shape(prepared.initial)
+    compiled = step.lower(state, batch, prepared.examples.constants).compile()
+    model = prepared.model
+    matrix = (model.spec.num_users + model.spec.num_items) * model.embedding_dim * 4
+    depth = len(model.layer_sizes) if hasattr(model, "layer_sizes") else model.num_layers
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    return {
+        "layers": depth,
+        "batch_size": recipe.batch_size,
+        "node_matrix_bytes": matrix,
+        "temporary_bytes": temporary,
+        "matrices_a_layer": temporary / matrix / depth,
+    }
+
+
+def layers(configuration: Configuration) -> dict[str, Any]:
+    """Metrics on validation rows of a run with so many layers; with 0 it is matrix factorization by the same loss."""
+    settings = {"num_layers": configuration.layers, **configuration.settings}
+    request = names.Request(
+        configuration.model, configuration.data, seed=configuration.seed, validate=True, settings=settings
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        record = run_request(request, folder=Path(folder) / "run").record
+    return {"metrics": record["metrics"]["valid"], "training": record["training"], "recipe": record["settings"]}
+
+
+if __name__ == "__main__":
+    isolated.answer(measure, Configuration)
