@@ -112,7 +112,7 @@ def without_test(job: Job) -> Job:
     split = prepare(replace(job, validate=True)).split
     valid = split.test  # so it is in a run with `validate`
     part = np.repeat(np.array([0, 1], np.int8), [len(split.train), len(valid)])
-    rows = replace(split.train.append(valid), part=part)
+    rows = replace(split.train.followed_by(valid), part=part)
     recipe = replace(job.recipe, split=marked, repeats=None, patience=max(job.recipe.epochs, 1))
     return replace(job, recipe=recipe, interactions=rows, validate=True)
 

@@ -90,7 +90,7 @@ def rows_file(bench: Bench, data: str, split_name: str, model: str) -> Path:
         interactions = recipe.repeats(job.interactions)[0] if recipe.repeats else job.interactions
         split = recipe.split(interactions, recipe.split_seed)
         part = np.repeat(np.array([0, 2], np.int8), [len(split.train), len(split.test)])
-        workdir.save_data(path, dataclasses.replace(split.train.append(split.test), part=part))
+        workdir.save_data(path, dataclasses.replace(split.train.followed_by(split.test), part=part))
     return path
 
 

@@ -272,8 +272,8 @@ def _parquet(folder, frame):
 
 
 def test_parts_of_a_table_end_to_end(films):
-    """What `take` divides, `append` puts together."""
-    whole = films.take(np.array([0, 1, 2])).append(films.take(np.array([3, 4])))
+    """What `take` divides, `followed_by` puts together."""
+    whole = films.take(np.array([0, 1, 2])).followed_by(films.take(np.array([3, 4])))
     for name, column in films.columns.items():
         assert np.array_equal(whole.columns[name], column)
 

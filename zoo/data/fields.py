@@ -76,7 +76,7 @@ class FieldTable:
         changed = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
         return replace(self, bags=tuple(bag[index] for bag in self.bags), **changed)
 
-    def append(self, other: "FieldTable") -> "FieldTable":
+    def followed_by(self, other: "FieldTable") -> "FieldTable":
         """The rows of this part of a table, then those of another."""
         changed = {
             name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])

@@ -76,7 +76,7 @@ class Interactions:
         columns = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in _ROWS}
         return replace(self, **columns)
 
-    def append(self, other: "Interactions") -> "Interactions":
+    def followed_by(self, other: "Interactions") -> "Interactions":
         """The rows of this part of a data set, then those of another."""
         columns = {
             name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
