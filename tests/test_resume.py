@@ -44,6 +44,7 @@ def same_arrays(one, other):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--validate", "--set", "patience=40")], ids=["train", "validate"])
 def test_killed_three_times_and_resumed(tmp_path, more):
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -105,6 +105,7 @@ def test_resumed_from_every_checkpoint(log, tmp_path, monkeypatch, small, valida
     assert checkpoint.checksums(state) == checkpoint.checksums(final)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(log, tmp_path):
     def command(folder):
         fixed = "train mf/smoke --stream --resume --quiet --checkpoint-seconds 0 --epochs 30 --batch-size 16"
