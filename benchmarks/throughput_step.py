@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import isolated, synthetic, timing
-from zoo import make_train_step, names, scan_steps
+from zoo import chunks, make_train_step, names, scan_steps
 from zoo.data import splits
 from zoo.recipe import Recipe, override
-from zoo.run import Job, Prepared, chunk_bounds, epoch_order, fetch, prepare, steps_per_epoch
+from zoo.run import Job, Prepared, fetch, prepare
 
 
 @dataclass(frozen=True)
@@ -35,38 +36,38 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     """
     recipe, prepared = prepared_job(configuration)
     examples = prepared.examples
-    columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
-    constants = jax.tree.map(jnp.asarray, dict(examples.constants))
+    put = partial(jax.tree.map, jnp.asarray)
+    constants = put(dict(examples.constants))
     objective = recipe.objective
     assert objective is not None, "a closed form has no step to time"
     scan = scan_steps(make_train_step(prepared.model, objective, prepared.optimizer))
     state = prepared.initial()
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.tables)))
     optimizer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.opt_state, state.row_state)))
-    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
-    length = bounds[0][1]
-    first = epoch_order(examples, recipe, configuration.seed, 0)
+    of_epoch = chunks.in_memory(examples, recipe, configuration.seed, put)
+    first = list(of_epoch(0, 0))
     compiled, compile_seconds = {}, 0.0
-    for chunk in {stop - start: first[start:stop] for start, stop in bounds}.values():
-        compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, jnp.asarray(chunk))
-        compile_seconds += seconds
-        timing.check_in_place(compiled[len(chunk)], state.tables)
-    full = [jnp.asarray(first[start:stop]) for start, stop in bounds if stop - start == length]
+    for columns, chunk in first:
+        if len(chunk) not in compiled:
+            compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, chunk)
+            compile_seconds += seconds
+            timing.check_in_place(compiled[len(chunk)], state.tables)
+    length, steps = len(first[0][1]), sum(len(chunk) for _, chunk in first)
+    full = [(columns, chunk) for columns, chunk in first if len(chunk) == length]
 
     def from_device(carry, repeat):
-        return compiled[length](carry[0], constants, columns, full[repeat % len(full)])
+        return compiled[length](carry[0], constants, *full[repeat % len(full)])
 
     def through_pipeline(carry, repeat):
-        order = epoch_order(examples, recipe, configuration.seed, repeat)
         state, fetched = carry[0], {}
-        for start, stop in bounds:
-            state, metrics = compiled[stop - start](state, constants, columns, jnp.asarray(order[start:stop]))
+        for columns, chunk in of_epoch(repeat, 0):
+            state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
             fetched = fetch(metrics)
         return state, fetched
 
     device, carry = timing.measure(from_device, (state, None), steps=length, repeats=configuration.repeats)
     _check_finite(carry[1])
-    epoch, carry = timing.measure(through_pipeline, carry, steps=len(first), repeats=configuration.repeats)
+    epoch, carry = timing.measure(through_pipeline, carry, steps=steps, repeats=configuration.repeats)
     _check_finite(carry[1])
     cost = names.model_module(configuration.model.partition("/")[0]).cost
     moved = cost(recipe, prepared.model)
@@ -79,7 +80,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         "examples_per_second": 1e3 * recipe.batch_size / device.step_ms["median"],
         "pipeline": {
             "step_ms": epoch.step_ms,
-            "examples_per_second": 1e3 * examples.num_train / (len(first) * epoch.step_ms["median"]),
+            "examples_per_second": 1e3 * examples.num_train / (steps * epoch.step_ms["median"]),
         },
         "compile_seconds": compile_seconds,
         "parameter_bytes": state_bytes,

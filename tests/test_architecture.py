@@ -20,7 +20,7 @@ ROWS = [
     ["funnel tune generate describe"],
     ["run"],
     ["models", "train_step checkpoint export workdir"],
-    ["tasks"],
+    ["tasks chunks"],
     ["evaluate"],
     [
         "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"

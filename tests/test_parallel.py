@@ -80,6 +80,7 @@ def test_devices_give_the_parameters_of_one(objective):
 
 
 # Those in which a device must know more than its own rows, and that of full_softmax, whose item table travels.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "optimizer"),
     [
@@ -154,6 +155,7 @@ def test_a_batch_that_does_not_divide(tmp_path):
         zoo.train("mf/smoke", devices=4, batch_size=63, workdir=tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [(4, None), (None, 4), (4, 2)])
 def test_a_run_goes_on_with_other_devices(tmp_path, monkeypatch, first, then):
     options = {"data": "simulated:num_users=203,num_videos=101,num_watches=4000", "epochs": 6, "validate": True}
@@ -208,6 +210,7 @@ def processes(count, *arguments, timeout=120):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "more"), [("jit", ()), ("shard_map", ("--shard-tables",))])
 def test_two_processes_train_one_model(tmp_path, mode, more):
     data = "simulated:num_users=203,num_videos=101,num_watches=4000"

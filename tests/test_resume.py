@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import checkpoint, parallel, run, train_step
+from tests.helpers import fit_stopped_at_every_save
+from zoo import checkpoint, chunks, parallel, run, train_step
 from zoo.errors import InputError
 from zoo.names import Request, job
-from zoo.run import chunk_bounds, fit
+from zoo.run import fit
 
 
 WORLD = "simulated:num_users=600,num_videos=300,num_watches=20000"
@@ -43,6 +44,7 @@ def same_arrays(one, other):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--validate", "--set", "patience=40")], ids=["train", "validate"])
 def test_killed_three_times_and_resumed(tmp_path, more):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -68,36 +70,20 @@ def test_killed_three_times_and_resumed(tmp_path, more):
 @pytest.mark.parametrize("validate", [False, True])
 def test_resumed_from_every_checkpoint(tmp_path, monkeypatch, validate):
     """Stop at each save in turn, in the middle of epochs too, and go on."""
-    monkeypatch.setattr("zoo.run.CHUNK_EXAMPLES", 2048)
+    monkeypatch.setattr("zoo.chunks.CHUNK_EXAMPLES", 2048)
     request = Request("mf/smoke", WORLD, validate=validate, settings={"epochs": 3, "batch_size": 128})
     expected, _, final = fit(job(request), tmp_path / "whole", quiet=True)
-    real_save, saves = checkpoint.save, []
-
-    class Stop(Exception):
-        pass
-
-    def save_and_stop(*arguments):
-        real_save(*arguments)
-        saves.append(arguments)
-        raise Stop
-
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
-    for _ in range(100):
-        try:
-            record, _, state = fit(job(request), tmp_path / "broken", quiet=True, resume=True, checkpoint_seconds=0)
-            break
-        except Stop:
-            continue
-    assert len(saves) > 10
+    record, state, saves = fit_stopped_at_every_save(lambda: job(request), tmp_path / "broken", monkeypatch)
+    assert saves > 10
     assert record["metrics"] == expected["metrics"]
     assert record["training"]["history"] == expected["training"]["history"]
     assert same_arrays(state, final)
 
 
-def test_chunks_are_of_at_most_two_lengths():
-    for steps in (1, 2, 7, 100, 792):
-        for batch in (1, 64, 1024, 10**6):
-            bounds = chunk_bounds(steps, batch)
+def test_chunks_cover_an_epoch_in_at_most_two_lengths():
+    for steps in (1, 2, 7, 13, 100, 127, 129, 792, 1000):
+        for batch in (1, 32, 64, 1024, 10**6, 2**20):
+            bounds = chunks.bounds(steps, batch)
             assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])] and bounds[-1][1] == steps
             assert len({stop - start for start, stop in bounds}) <= 2
 
@@ -107,11 +93,11 @@ def test_one_host_read_a_chunk_and_at_most_two_traces(tmp_path, monkeypatch):
     real_fetch, real_core = run.fetch, train_step.core_step
     monkeypatch.setattr(run, "fetch", lambda metrics: reads.append(1) or real_fetch(metrics))
     monkeypatch.setattr(train_step, "core_step", lambda *arguments: traces.append(1) or real_core(*arguments))
-    monkeypatch.setattr(run, "CHUNK_EXAMPLES", 2048)
+    monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 2048)
     asked = job(Request("mf/smoke", WORLD, settings={"epochs": 3, "batch_size": 128}))
     fit(asked, tmp_path / "run", quiet=True)
-    steps = run.steps_per_epoch(run.prepare(asked).examples, asked.recipe)
-    assert len(reads) == 3 * len(chunk_bounds(steps, 128)) > 3
+    steps = chunks.steps_per_epoch(run.prepare(asked).examples, asked.recipe)
+    assert len(reads) == 3 * len(chunks.bounds(steps, 128)) > 3
     assert len(traces) <= 2
 
 

@@ -16,11 +16,12 @@ import polars as pl
 import pytest
 
 import zoo
-from zoo import checkpoint, run, train_step, tune
+from tests.helpers import fit_stopped_at_every_save
+from zoo import checkpoint, chunks, run, train_step, tune
 from zoo.__main__ import main
 from zoo.data import splits, stream
 from zoo.names import Request, job
-from zoo.run import chunk_bounds, fit, prepare, shuffled, steps_per_epoch
+from zoo.run import fit, prepare
 
 
 BATCH = 64
@@ -43,7 +44,7 @@ def small(monkeypatch):
     monkeypatch.setattr(splits, "sampled_users", lambda num_users, seed, size=50: whole(num_users, seed, 50))
     monkeypatch.setattr(stream, "SLICE_ROWS", 1000)
     monkeypatch.setattr(stream, "BLOCK_ROWS", 128)
-    monkeypatch.setattr(run, "CHUNK_EXAMPLES", 10 * BATCH)
+    monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 10 * BATCH)
 
 
 def asked(log, **more):
@@ -55,8 +56,8 @@ def test_the_parameters_of_the_same_rows_in_the_same_order_in_memory(log, tmp_pa
     streamed = asked(log)
     record, prepared, state = fit(streamed, tmp_path / "run", quiet=True)
     source, recipe = streamed.source, streamed.recipe
-    count, steps = source.num_rows, steps_per_epoch(prepared.examples, recipe)
-    bounds = chunk_bounds(steps, BATCH)
+    count, steps = source.num_rows, chunks.steps_per_epoch(prepared.examples, recipe)
+    bounds = chunks.bounds(steps, BATCH)
     assert count == record["sizes"]["train"] > 3000 and count % BATCH and len(bounds) > 3
     positions = stream.Source(count, lambda start, stop: {"row": np.arange(start, stop, dtype=np.int32)})
     columns = {name: jnp.asarray(column) for name, column in source.read(0, count).items()}
@@ -66,7 +67,7 @@ def test_the_parameters_of_the_same_rows_in_the_same_order_in_memory(log, tmp_pa
         blocks = stream.block_order(count, 0, epoch)
         for chunk, (start, stop) in enumerate(bounds):
             rows = stream.read_chunk(positions, blocks, start * BATCH, min(stop * BATCH, count))["row"]
-            within = shuffled(len(rows), BATCH, (0, epoch, chunk + 1))
+            within = chunks.shuffled(len(rows), BATCH, (0, epoch, chunk + 1))
             order = np.where(within < 0, -1, rows[within])
             expected, _ = scan(expected, prepared.examples.constants, columns, jnp.asarray(order))
     assert checkpoint.checksums(state) == checkpoint.checksums(expected)
@@ -91,34 +92,20 @@ def test_the_held_out_part_and_the_baseline_are_those_of_the_file_in_memory(log,
 
 @pytest.mark.parametrize("validate", [False, True])
 def test_resumed_from_every_checkpoint(log, tmp_path, monkeypatch, small, validate):
-    monkeypatch.setattr(run, "CHUNK_EXAMPLES", 20 * BATCH)
+    monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 20 * BATCH)
     settings = {"epochs": 2}
     expected, _, final = fit(asked(log, validate=validate, settings=settings), tmp_path / "whole", quiet=True)
     assert set(expected["metrics"]) == {"valid" if validate else "test"}
-    real_save, saves = checkpoint.save, []
-
-    class Stop(Exception):
-        pass
-
-    def save_and_stop(*arguments):
-        real_save(*arguments)
-        saves.append(arguments)
-        raise Stop
-
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
-    for _ in range(100):
-        try:
-            broken = asked(log, validate=validate, settings=settings)
-            record, _, state = fit(broken, tmp_path / "broken", quiet=True, resume=True, checkpoint_seconds=0)
-            break
-        except Stop:
-            continue
-    assert len(saves) > 5
+    record, state, saves = fit_stopped_at_every_save(
+        lambda: asked(log, validate=validate, settings=settings), tmp_path / "broken", monkeypatch
+    )
+    assert saves > 5
     assert record["metrics"] == expected["metrics"]
     assert record["training"]["history"] == expected["training"]["history"]
     assert checkpoint.checksums(state) == checkpoint.checksums(final)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(log, tmp_path):
     def command(folder):
         fixed = "train mf/smoke --stream --resume --quiet --checkpoint-seconds 0 --epochs 30 --batch-size 16"
@@ -148,7 +135,7 @@ def test_one_host_read_a_chunk_at_most_two_traces_and_a_reader_beside_the_device
     )
     streamed = asked(log)
     _, prepared, _ = fit(streamed, tmp_path / "run", quiet=True)
-    assert len(fetches) == 3 * len(chunk_bounds(steps_per_epoch(prepared.examples, streamed.recipe), BATCH))
+    assert len(fetches) == 3 * len(chunks.bounds(chunks.steps_per_epoch(prepared.examples, streamed.recipe), BATCH))
     assert len(traces) <= 2
     assert threading.main_thread() not in readers
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from zoo import names, optimizers, row_optimizers, run, train_step
+from zoo import chunks, names, optimizers, row_optimizers, run, train_step
 from zoo.data.simulate import simulate
 from zoo.embedding import Embed
 from zoo.errors import InputError
@@ -287,21 +287,12 @@ def test_at_most_two_traces_in_a_run(monkeypatch, tmp_path):
         return core_step(*args)
 
     monkeypatch.setattr(train_step, "core_step", counted)
-    monkeypatch.setattr(run, "CHUNK_EXAMPLES", 256)
+    monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 256)
     world = simulate(60, 40, 450, seed=1)  # 405 to train on: 13 steps of 32 in chunks of 7 and 6
     request = names.Request("mf/smoke", settings={"epochs": 2, "batch_size": 32})
     record, *_ = run.fit(names.job(request, world), tmp_path / "run", quiet=True)
     assert record["training"]["steps"] == 26
     assert 1 <= len(traces) <= 2
-
-
-@pytest.mark.parametrize(
-    ("steps", "batch_size"), [(1, 64), (13, 32), (1000, 1024), (127, 1024), (129, 1024), (7, 2**20)]
-)
-def test_chunks_cover_an_epoch_in_at_most_two_lengths(steps, batch_size):
-    bounds = run.chunk_bounds(steps, batch_size)
-    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])] and bounds[-1][1] == steps
-    assert len({stop - start for start, stop in bounds}) <= 2
 
 
 def test_memory_is_checked_before_it_is_taken(monkeypatch):

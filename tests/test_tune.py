@@ -199,6 +199,7 @@ def lines_of(folder):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path, capsys):
     assert main(command(tmp_path / "whole")) == 0
     whole = capsys.readouterr().out

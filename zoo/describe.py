@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 
+from zoo.chunks import steps_per_epoch
 from zoo.memory import readable
-from zoo.run import Job, prepare, steps_per_epoch
+from zoo.run import Job, prepare
 
 
 def describe(job: Job, cost: Callable | None) -> dict[str, str]:

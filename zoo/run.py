@@ -1,8 +1,7 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from zoo import checkpoint, parallel, processes, records, train_step, workdir
+from zoo import checkpoint, chunks, parallel, processes, records, train_step, workdir
 from zoo.data import stream
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
@@ -23,7 +22,6 @@ from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
 
 
-CHUNK_EXAMPLES = 2**17  # examples a compiled call: about a second of work, so that progress moves and Ctrl-C is heard
 _SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields"}
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 
@@ -84,7 +82,7 @@ def prepare(job: Job) -> Prepared:
         return Prepared(split, examples, model, None, solved, repeats)
     objective, make_optimizer = recipe.objective, recipe.optimizer
     assert objective is not None and make_optimizer is not None, "a recipe has solve, or objective and optimizer"
-    total_steps = recipe.epochs * steps_per_epoch(examples, recipe)
+    total_steps = recipe.epochs * chunks.steps_per_epoch(examples, recipe)
     rate = recipe.schedule(recipe.learning_rate, total_steps) if recipe.schedule else recipe.learning_rate
     optimizer = make_optimizer(rate)
     batch = {
@@ -207,21 +205,21 @@ def new_progress() -> dict[str, Any]:
 def _train(job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last_epoch):
     recipe, examples, layout = job.recipe, prepared.examples, devices.layout
     put = partial(parallel.on_every_device, layout=layout)
-    chunks = (chunks_in_memory if examples.source is None else chunks_streamed)(examples, recipe, job.seed, put)
+    of_epoch = (chunks.in_memory if examples.source is None else chunks.streamed)(examples, recipe, job.seed, put)
     constants = put(dict(examples.constants))
     wrap = partial(devices.wrap, layout=layout)
     step = train_step.make_train_step(prepared.model, recipe.objective, prepared.optimizer, wrap)
     scan = train_step.scan_steps(step)
     compiled: dict[tuple[int, ...], Any] = {}
-    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
+    num_chunks = len(chunks.bounds(chunks.steps_per_epoch(examples, recipe), recipe.batch_size))
     saved_at = time.monotonic()
-    with _progress_bar(quiet or not processes.is_first()) as bar:
+    with progress_bar(quiet or not processes.is_first()) as bar:
         task = bar.add_task(
-            job.names["model"], total=recipe.epochs * len(bounds), completed=progress["epoch"] * len(bounds), note=""
+            job.names["model"], total=recipe.epochs * num_chunks, completed=progress["epoch"] * num_chunks, note=""
         )
         while progress["epoch"] < last_epoch and progress["stale"] < recipe.patience:
             began = time.perf_counter()
-            for columns, chunk in chunks(progress["epoch"], progress["chunk"]):
+            for columns, chunk in of_epoch(progress["epoch"], progress["chunk"]):
                 shape = len(chunk), *(len(column) for column in columns.values())
                 if shape not in compiled:
                     compiling = time.perf_counter()
@@ -231,8 +229,8 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
                     began += seconds
                 state, metrics = compiled[shape](state, constants, columns, chunk)
                 _advance(progress, fetch(metrics), len(chunk), time.perf_counter() - began, recipe)
-                bar.update(task, completed=progress["epoch"] * len(bounds) + progress["chunk"], note=_note(progress))
-                if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < len(bounds):
+                bar.update(task, completed=progress["epoch"] * num_chunks + progress["chunk"], note=_note(progress))
+                if time.monotonic() - saved_at > checkpoint_seconds and progress["chunk"] < num_chunks:
                     _save(manager, state, best, progress, devices.shapes)
                     saved_at = time.monotonic()
                 began = time.perf_counter()
@@ -317,87 +315,12 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     }
 
 
-# What an epoch's chunks are made of: (epoch, first chunk) -> (columns, order [steps, batch] of positions in them) each.
-Chunks = Callable[[int, int], Iterator[tuple[Mapping[str, Any], Any]]]
-
-
-def chunks_in_memory(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
-    """All columns lie on the device, and a chunk is a piece of the epoch's order. `put` brings arrays there.
-
-    The order of an epoch is drawn while the device works on the epoch before it.
-    """
-    columns = put(dict(examples.train))
-    bounds = chunk_bounds(steps_per_epoch(examples, recipe), recipe.batch_size)
-    draw = partial(epoch_order, examples, recipe, seed)
-    drawing = ThreadPoolExecutor(1)
-    ahead: dict[int, Future] = {}
-
-    def chunks(epoch: int, first: int):
-        order = ahead.pop(epoch).result() if epoch in ahead else draw(epoch)
-        ahead[epoch + 1] = drawing.submit(draw, epoch + 1)
-        for start, stop in bounds[first:]:
-            yield columns, put(order[start:stop])
-
-    return chunks
-
-
-def chunks_streamed(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any], Any]) -> Chunks:
-    """A chunk has columns of its own, read while the device works on the chunk before it.
-
-    Blocks of rows stand in an order drawn for the epoch, and the rows of a chunk in one drawn for the chunk.
-    """
-    source, batch = examples.source, recipe.batch_size
-    assert source is not None, "examples in memory have no source"
-    bounds = chunk_bounds(steps_per_epoch(examples, recipe), batch)
-
-    def chunks(epoch: int, first: int):
-        blocks = stream.block_order(source.num_rows, seed, epoch)
-
-        def load(chunk: int):
-            start, stop = bounds[chunk]
-            columns = stream.read_chunk(source, blocks, start * batch, min(stop * batch, source.num_rows))
-            return columns, shuffled(len(next(iter(columns.values()))), batch, (seed, epoch, chunk + 1))
-
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(load, first)
-            for chunk in range(first, len(bounds)):
-                columns, order = ahead.result()
-                if chunk + 1 < len(bounds):
-                    ahead = reader.submit(load, chunk + 1)
-                yield put(columns), put(order)
-
-    return chunks
-
-
-def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
-    return -(-examples.num_train // recipe.batch_size)
-
-
-def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
-    """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
-    return shuffled(examples.num_train, recipe.batch_size, (seed, epoch))
-
-
-def shuffled(count: int, batch_size: int, seed: tuple[int, ...]) -> np.ndarray:
-    """Positions 0 to `count` - 1 in random order, int32 [steps, batch], the last batch filled up with -1."""
-    order = np.full((-(-count // batch_size), batch_size), -1, np.int32)
-    order.reshape(-1)[:count] = np.random.default_rng(seed).permutation(count)
-    return order
-
-
-def chunk_bounds(steps: int, batch_size: int) -> list[tuple[int, int]]:
-    """Chunks of equal length and one shorter last: at most two shapes to compile, the same wherever a run resumes."""
-    length = min(steps, max(1, CHUNK_EXAMPLES // batch_size))
-    length = -(-steps // -(-steps // length))  # as even as can be
-    return [(start, min(start + length, steps)) for start in range(0, steps, length)]
-
-
 def fetch(metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The one place where the host reads from the device during training: once a chunk."""
     return jax.device_get(metrics)
 
 
-def _progress_bar(quiet: bool) -> Progress:
+def progress_bar(quiet: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoo import records, search, workdir
 from zoo.data.fields import FieldTable
@@ -23,7 +22,7 @@ from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Recipe, Search, describe, override
-from zoo.run import Job, fit, prepare
+from zoo.run import Job, fit, prepare, progress_bar
 
 
 KEEP = 3  # of so many trials the best one goes on to the next rung
@@ -54,7 +53,7 @@ def tune(
     _claim(folder, {**job.names, "seed": job.seed, "trials": trials, **settings}, resume)
     history = read_history(folder / "history.jsonl")
     racing = list(range(trials))
-    with _progress_bar(quiet) as bar:
+    with progress_bar(quiet) as bar:
         task = bar.add_task("", total=_planned_epochs(trials, rungs), note="")
         for rung, (before, epochs) in enumerate(zip([0, *rungs], rungs)):
             for trial in racing:
@@ -220,15 +219,3 @@ def _planned_epochs(trials: int, rungs: Sequence[int]) -> int:
 def _best_note(history: Mapping[tuple[int, int], Line]) -> str:
     best = last_lines(history)[:1]
     return f"  best {best[0]['metric']} {best[0]['value']:.4f}" if best and best[0]["value"] is not None else ""
-
-
-def _progress_bar(quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        disable=quiet,
-    )

@@ -7,8 +7,18 @@ import numpy as np
 
 from benchmarks import isolated
 from benchmarks.peers import lightgcn_step, train
-from benchmarks.peers.mf import qualities
-from benchmarks.peers.turns import Bench, Comparison, Figure, Result, ask_peer, in_turns, judged, rows_file
+from benchmarks.peers.turns import (
+    Bench,
+    Comparison,
+    Figure,
+    Result,
+    in_turns,
+    judged,
+    qualities,
+    rates,
+    rows_file,
+    their_turn,
+)
 from benchmarks.timing import TimingError
 
 
@@ -44,12 +54,12 @@ def lightgcn(bench: Bench, data: str = "gowalla") -> tuple[list[Figure], list[tu
         return found | {"metrics": judged(file, answers[0])}
 
     def run_theirs(seed: int) -> Result:
-        asked = theirs | {"file": str(file), "given": str(given), "answer": str(answers[1])}
-        found = ask_peer(bench, "with_torch.py", "lightgcn", configuration=asked)
+        asked = theirs | {"file": str(file), "given": str(given)}
+        found = their_turn(bench, "with_torch.py", "lightgcn", asked, answers[1])
         apart = largest_difference(*answers)
         if apart > SAME:
             raise TimingError(f"the sides did not do the same steps: their vectors are up to {apart:.2g} apart")
-        return found | {"metrics": judged(file, answers[1]), "largest_difference": apart}
+        return {**found, "largest_difference": apart}
 
     turns = in_turns(bench, run_ours, run_theirs)
     figure = Figure(
@@ -78,19 +88,11 @@ def ngcf(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[
         return isolated.run("benchmarks.peers.train", asked)
 
     def run_theirs(seed: int) -> Result:
-        asked = theirs | {"file": str(file), "answer": str(answer), "seed": seed}
-        return ask_peer(bench, "with_recbole.py", "ngcf", configuration=asked) | {"metrics": judged(file, answer)}
+        return their_turn(bench, "with_recbole.py", "ngcf", theirs | {"file": str(file), "seed": seed}, answer)
 
     turns = in_turns(bench, run_ours, run_theirs)
-    figure = Figure(
-        f"NGCF, 3 layers, dim 64, 2048 triples a step, {passes} passes",
-        "triples/s",
-        [ours["examples"] / ours["seconds"] for ours, _ in turns],
-        [theirs["examples"] / theirs["seconds"] for _, theirs in turns],
-        4.0,
-        "recall@20",
-        *qualities(turns, "recall@20"),
-    )
+    name = f"NGCF, 3 layers, dim 64, 2048 triples a step, {passes} passes"
+    figure = rates(name, "triples/s", turns, 4.0, "recall@20")
     return [figure], turns, {"ours": turns[0][0]["settings"], "theirs": theirs}
 
 

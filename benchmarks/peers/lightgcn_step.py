@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import isolated, timing
-from zoo import evaluate, make_train_step, names, objectives, scan_steps, workdir
+from zoo import chunks, evaluate, make_train_step, names, objectives, scan_steps, workdir
 from zoo.recipe import describe
-from zoo.run import epoch_order, prepare
+from zoo.run import prepare
 from zoo.train_step import take_rows
 
 
@@ -38,7 +38,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     columns = {name: jnp.asarray(column) for name, column in examples.train.items()}
     constants = jax.tree.map(jnp.asarray, dict(examples.constants))
     state = prepared.initial()
-    order = epoch_order(examples, recipe, configuration.seed, 0)
+    order = chunks.epoch_order(examples, recipe, configuration.seed, 0)
     steps = [jnp.asarray(order[step % len(order)][None]) for step in range(WARMUP + configuration.repeats)]
     triples = []
     for step, index in enumerate(steps):

@@ -9,7 +9,18 @@ from typing import Any
 
 from benchmarks import isolated
 from benchmarks.peers import recommend, train
-from benchmarks.peers.turns import Bench, Comparison, Figure, Result, ask_peer, in_turns, judged, rows_file
+from benchmarks.peers.turns import (
+    Bench,
+    Comparison,
+    Figure,
+    Result,
+    in_turns,
+    judged,
+    qualities,
+    rates,
+    rows_file,
+    their_turn,
+)
 
 
 PASSES = 20
@@ -41,20 +52,11 @@ def bpr(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
         return isolated.run("benchmarks.peers.train", configuration)
 
     def run_theirs(seed: int) -> Result:
-        given = theirs | {"file": str(file), "answer": str(answer), "seed": seed}
-        found = ask_peer(bench, "with_implicit.py", "bpr", configuration=given, settings=IMPLICIT)
-        return found | {"metrics": judged(file, answer)}
+        asked = theirs | {"file": str(file), "seed": seed}
+        return their_turn(bench, "with_implicit.py", "bpr", asked, answer, IMPLICIT)
 
     turns = in_turns(bench, run_ours, run_theirs)
-    figure = Figure(
-        f"BPR, 64 numbers a row, {passes} passes",
-        "pairs/s",
-        [ours["examples"] / ours["seconds"] for ours, _ in turns],
-        [theirs["examples"] / theirs["seconds"] for _, theirs in turns],
-        1.5,
-        "recall@20",
-        *qualities(turns, "recall@20"),
-    )
+    figure = rates(f"BPR, 64 numbers a row, {passes} passes", "pairs/s", turns, 1.5, "recall@20")
     return [figure], turns, {"ours": turns[0][0]["settings"], "theirs": theirs | IMPLICIT}
 
 
@@ -76,20 +78,10 @@ def svd(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
         return isolated.run("benchmarks.peers.train", configuration)
 
     def run_theirs(seed: int) -> Result:
-        given = theirs | {"file": str(file), "answer": str(answer), "seed": seed}
-        found = ask_peer(bench, "with_surprise.py", "svd", configuration=given)
-        return found | {"metrics": judged(file, answer)}
+        return their_turn(bench, "with_surprise.py", "svd", theirs | {"file": str(file), "seed": seed}, answer)
 
     turns = in_turns(bench, run_ours, run_theirs)
-    rates = Figure(
-        f"rating MF, 100 factors, {passes} passes",
-        "ratings/s",
-        [ours["examples"] / ours["seconds"] for ours, _ in turns],
-        [theirs["examples"] / theirs["seconds"] for _, theirs in turns],
-        1.5,
-        "rmse",
-        *qualities(turns, "rmse"),
-    )
+    speed = rates(f"rating MF, 100 factors, {passes} passes", "ratings/s", turns, 1.5, "rmse")
     times = Figure(
         "the same, to the RMSE that Surprise ends with",
         "s",
@@ -99,7 +91,7 @@ def svd(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[s
         "rmse",
         *qualities(turns, "rmse"),
     )
-    return [rates, times], turns, {"ours": turns[0][0]["settings"], "theirs": theirs}
+    return [speed, times], turns, {"ours": turns[0][0]["settings"], "theirs": theirs}
 
 
 def recommend_all(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[str, Any]]:
@@ -119,9 +111,8 @@ def recommend_all(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result
         return found | {"metrics": judged(file, answer)}
 
     def run_theirs(seed: int) -> Result:
-        given = theirs | {"file": str(file), "vectors": str(vectors), "answer": str(answer)}
-        found = ask_peer(bench, "with_implicit.py", "recommend", configuration=given, settings=IMPLICIT)
-        return found | {"metrics": judged(file, answer)}
+        asked = theirs | {"file": str(file), "vectors": str(vectors)}
+        return their_turn(bench, "with_implicit.py", "recommend", asked, answer, IMPLICIT)
 
     turns = in_turns(bench, run_ours, run_theirs)
     figure = Figure(
@@ -134,10 +125,6 @@ def recommend_all(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result
         *qualities(turns, "recall@20"),
     )
     return [figure], turns, {"ours": {"k": 20}, "theirs": theirs | IMPLICIT}
-
-
-def qualities(turns: Sequence[tuple[Result, Result]], metric: str) -> tuple[list[float], list[float]]:
-    return [ours["metrics"][metric] for ours, _ in turns], [theirs["metrics"][metric] for _, theirs in turns]
 
 
 def seconds_to(history: Sequence[Result], rmse: float) -> float | None:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import isolated, timing
-from zoo import evaluate, make_train_step, names, scan_steps, workdir
+from zoo import chunks, evaluate, make_train_step, names, scan_steps, workdir
 from zoo.recipe import describe
-from zoo.run import chunks_in_memory, fetch, prepare
+from zoo.run import fetch, prepare
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     constants = put(dict(examples.constants))
     scan = scan_steps(make_train_step(prepared.model, objective, prepared.optimizer))
     state = prepared.initial()
-    chunks = chunks_in_memory(examples, recipe, configuration.seed, put)
+    of_epoch = chunks.in_memory(examples, recipe, configuration.seed, put)
     compiled, compile_seconds, columns = {}, 0.0, {}
-    for columns, chunk in chunks(0, 0):
+    for columns, chunk in of_epoch(0, 0):
         if len(chunk) not in compiled:
             compiled[len(chunk)], seconds = timing.compile_apart(scan, state, constants, columns, chunk)
             compile_seconds += seconds
@@ -59,7 +59,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         with timing.no_compilation():
             began = time.perf_counter()
             loss_sum = 0.0
-            for columns, chunk in chunks(epoch, 0):
+            for columns, chunk in of_epoch(epoch, 0):
                 state, metrics = compiled[len(chunk)](state, constants, columns, chunk)
                 loss_sum += float(fetch(metrics)["loss_sum"].sum(dtype=np.float64))
             jax.block_until_ready(state)

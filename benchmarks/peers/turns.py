@@ -118,3 +118,27 @@ def in_turns(
 
 def judged(file: Path, answer: Path) -> dict[str, float]:
     return isolated.run("benchmarks.peers.judge", judge.Configuration(str(file), str(answer)))["metrics"]
+
+
+def their_turn(
+    bench: Bench,
+    adapter: str,
+    function: str,
+    asked: Mapping[str, Any],
+    answer: Path,
+    settings: Mapping[str, str] | None = None,
+) -> Result:
+    """What a peer finds for `asked`, which holds "file", and the quality of the answer that it writes."""
+    configuration = {**asked, "answer": str(answer)}
+    found = ask_peer(bench, adapter, function, configuration=configuration, settings=settings)
+    return found | {"metrics": judged(Path(asked["file"]), answer)}
+
+
+def rates(name: str, unit: str, turns: Sequence[tuple[Result, Result]], least_ratio: float, metric: str) -> Figure:
+    """Training examples a second of both sides."""
+    ours, theirs = ([turn["examples"] / turn["seconds"] for turn in side] for side in zip(*turns, strict=True))
+    return Figure(name, unit, ours, theirs, least_ratio, metric, *qualities(turns, metric))
+
+
+def qualities(turns: Sequence[tuple[Result, Result]], metric: str) -> tuple[list[float], list[float]]:
+    return [ours["metrics"][metric] for ours, _ in turns], [theirs["metrics"][metric] for _, theirs in turns]

@@ -15,6 +15,7 @@ from benchmarks import tables
 from benchmarks.__main__ import main
 from benchmarks.peers import judge, lightgcn_step, mf, recommend, suite, train, turns
 from benchmarks.peers.turns import Bench, Comparison, Figure
+from tests.helpers import ENVIRONMENT
 from zoo import workdir
 from zoo.data import splits
 
@@ -69,16 +70,6 @@ def pretend(tmp_path, monkeypatch):
     of.seen = seen
     of.records = tmp_path / "records" / "peers.jsonl"
     return of
-
-
-ENVIRONMENT = {
-    "device": "cpu",
-    "processor": "P",
-    "cores": 2,
-    "commit": "abc",
-    "time": "2026-01-01T00:00:00Z",
-    "packages": {"jax": "1"},
-}
 
 
 def test_sides_take_turns_and_the_shell_decides_nothing(pretend, monkeypatch):

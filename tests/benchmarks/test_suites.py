@@ -21,17 +21,8 @@ from benchmarks import (
 )
 from benchmarks.__main__ import main
 from benchmarks.claims import Bar
+from tests.helpers import ENVIRONMENT
 from zoo.errors import InputError
-
-
-ENVIRONMENT = {
-    "device": "cpu",
-    "processor": "P",
-    "cores": 2,
-    "commit": "abc",
-    "time": "2026-01-01T00:00:00Z",
-    "packages": {"jax": "1"},
-}
 
 
 def quality_record(seed=0, recall=0.18, time="2026-01-01T00:00:00Z", processor="P"):

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import zoo
+from tests.helpers import raw_rows, refusal
 from zoo.data import catalog
 from zoo.data.readers import read_frame, read_path
 from zoo.errors import InputError
@@ -26,20 +27,6 @@ def write(tmp_path):
         return path
 
     return write
-
-
-def refusal(read, data, **options) -> str:
-    with pytest.raises(InputError) as error:
-        read(data, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-def rows(data):
-    columns = [data.user_ids[data.user], data.item_ids[data.item]]
-    columns += [column for column in (data.rating, data.timestamp) if column is not None]
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 class Arrow:
@@ -63,7 +50,7 @@ def test_a_file_and_a_dataframe(write):
         read_frame(pl.DataFrame(COLUMNS)),
         read_frame(Arrow(pl.DataFrame(COLUMNS))),
     ):
-        assert rows(data) == ROWS
+        assert raw_rows(data) == ROWS
         assert (data.user_ids.dtype, data.rating.dtype, data.timestamp.dtype) == (np.int64, np.float32, np.int64)
         assert data.user_ids.tolist() == [2, 7] and data.item_ids.tolist() == [-3, 5]
 
@@ -80,7 +67,7 @@ def test_parquet_and_csv_of_the_same_rows_agree(write, tmp_path):
         }
     )
     frame.write_csv(tmp_path / "a.csv")
-    assert rows(read_path(write(frame, row_group_size=64))) == rows(read_path(tmp_path / "a.csv"))
+    assert raw_rows(read_path(write(frame, row_group_size=64))) == raw_rows(read_path(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize("kind", [pl.Int8, pl.Int32, pl.UInt8, pl.UInt64, pl.String, pl.Categorical])
@@ -105,15 +92,15 @@ def test_times_as_dates_become_seconds(write):
 
 def test_numbers_of_other_types_serve(write):
     data = read_path(write({"user": [1, 2], "item": [1, 2], "rating": [4, 5], "timestamp": [9.0, 8.0]}))
-    assert rows(data) == [(1, 1, 4.0, 9), (2, 2, 5.0, 8)]
+    assert raw_rows(data) == [(1, 1, 4.0, 9), (2, 2, 5.0, 8)]
 
 
 def test_mapped_columns(write):
     columns = {"who": [1], "what": [2], "user": [3], "item": [4]}
-    assert rows(read_path(write(columns))) == [(3, 4)]
+    assert raw_rows(read_path(write(columns))) == [(3, 4)]
     mapping = {"user": "who", "item": "what"}
-    assert rows(read_path(write(columns), columns=mapping)) == [(1, 2)]
-    assert rows(zoo.load_data(pl.DataFrame(columns), columns=mapping)) == [(1, 2)]
+    assert raw_rows(read_path(write(columns), columns=mapping)) == [(1, 2)]
+    assert raw_rows(zoo.load_data(pl.DataFrame(columns), columns=mapping)) == [(1, 2)]
 
 
 def test_a_file_has_a_digest(write):
@@ -131,7 +118,7 @@ def test_dataframes_of_other_libraries(library):
         frame = module.sql(f'select * from (values {values}) as t("user", item, rating, "timestamp")')
     else:
         frame = module.DataFrame(COLUMNS) if library == "pandas" else module.table(COLUMNS)
-    assert rows(read_frame(frame)) == ROWS
+    assert raw_rows(read_frame(frame)) == ROWS
     if library == "pandas":
         mixed = module.DataFrame({"user": [1, "a"], "item": [1, 2]})
         assert "mixed ids" in refusal(read_frame, mixed) and "user" in refusal(read_frame, mixed)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers import raw_rows, refusal
 from zoo.data.readers import files_of, read_path, read_sequences
-from zoo.errors import InputError
 
 
 @pytest.fixture
@@ -21,21 +21,6 @@ def write(tmp_path):
         return path
 
     return write
-
-
-def refusal(path, **options) -> str:
-    with pytest.raises(InputError) as error:
-        read_path(path, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-def rows(data):
-    """Interactions as a list of raw rows, the way that a test writes them."""
-    columns = [data.user_ids[data.user], data.item_ids[data.item]]
-    columns += [column for column in (data.rating, data.timestamp) if column is not None]
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 # Delimited text
@@ -56,33 +41,33 @@ def rows(data):
 def test_separators(write, name, separator):
     table = [["user", "item", "rating", "timestamp"], ["7", "-3", "4.5", "90"], ["2", "5", "1", "80"]]
     path = write(name, "".join(separator.join(line) + "\n" for line in table))
-    assert rows(read_path(path)) == [(7, -3, 4.5, 90), (2, 5, 1.0, 80)]
+    assert raw_rows(read_path(path)) == [(7, -3, 4.5, 90), (2, 5, 1.0, 80)]
 
 
 def test_given_separator(write):
     path = write("a.csv", "user~item\n1~2\n")
-    assert rows(read_path(path, separator="~")) == [(1, 2)]
-    assert rows(read_path(write("a.csv", "user§item\n1§2\n"), separator="§")) == [(1, 2)]
-    assert "separator '\"'" in refusal(path, separator='"')
+    assert raw_rows(read_path(path, separator="~")) == [(1, 2)]
+    assert raw_rows(read_path(write("a.csv", "user§item\n1§2\n"), separator="§")) == [(1, 2)]
+    assert "separator '\"'" in refusal(read_path, path, separator='"')
 
 
 def test_any_order_of_columns_others_left_out_and_names_in_use(write):
     path = write("a.csv", "Timestamp,title,movieId,UserID\n5,x,2,1\n6,y,3,1\n")
     data = read_path(path)
-    assert rows(data) == [(1, 2, 5), (1, 3, 6)]
+    assert raw_rows(data) == [(1, 2, 5), (1, 3, 6)]
     assert data.rating is None
 
 
 def test_mapped_columns(write):
     path = write("a.csv", "who,what,user,item\n1,2,3,4\n")
-    assert rows(read_path(path)) == [(3, 4)]
-    assert rows(read_path(path, columns={"user": "who", "item": "what"})) == [(1, 2)]
+    assert raw_rows(read_path(path)) == [(3, 4)]
+    assert raw_rows(read_path(path, columns={"user": "who", "item": "what"})) == [(1, 2)]
 
 
 def test_ids_are_integers_only_where_all_are(write):
     data = read_path(write("a.csv", "user,item\n9223372036854775807,x1\n-1,7\n"))
     assert data.user_ids.dtype == np.int64
-    assert rows(data) == [(2**63 - 1, "x1"), (-1, "7")]
+    assert raw_rows(data) == [(2**63 - 1, "x1"), (-1, "7")]
 
 
 def test_leading_zeros_keep_ids_apart(write):
@@ -92,11 +77,11 @@ def test_leading_zeros_keep_ids_apart(write):
 
 def test_windows_ends_of_lines_byte_order_mark_quotes_blank_lines_and_spaces(write):
     text = '\ufeffuser,title,item\r\n 1 ,"a, ""b""\r\nc", 2\r\n\r\n3,,4\r\n\r\n'
-    assert rows(read_path(write("a.csv", text))) == [(1, 2), (3, 4)]
+    assert raw_rows(read_path(write("a.csv", text))) == [(1, 2), (3, 4)]
 
 
 def test_old_macintosh_ends_of_lines_and_no_last_end(write):
-    assert rows(read_path(write("a.csv", "user,item\r1,2\r3,4"))) == [(1, 2), (3, 4)]
+    assert raw_rows(read_path(write("a.csv", "user,item\r1,2\r3,4"))) == [(1, 2), (3, 4)]
 
 
 def test_both_ways_of_reading_agree(write):
@@ -104,7 +89,7 @@ def test_both_ways_of_reading_agree(write):
     lines = [f"u{u},{i},{r:.3f},{t}" for u, i, r, t in rng.integers(0, 50, (500, 4)) + [0, -20, 0, 10**9]]
     quick = "user,item,rating,timestamp\n" + "\n".join(lines)
     slow = quick.replace("\n", "\n\n")  # blank lines send the file to the slow reader
-    assert rows(read_path(write("quick.csv", quick))) == rows(read_path(write("slow.csv", slow)))
+    assert raw_rows(read_path(write("quick.csv", quick))) == raw_rows(read_path(write("slow.csv", slow)))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +135,7 @@ def test_both_ways_of_reading_agree(write):
 )
 def test_bad_tables(write, text, parts):
     path = write("a.csv", text)
-    message = refusal(path)
+    message = refusal(read_path, path)
     for part in [str(path), *parts]:
         assert part in message
 
@@ -158,7 +143,7 @@ def test_bad_tables(write, text, parts):
 def test_bad_value_far_down_a_large_file(write):
     lines = ["1,2,3"] * 30_000
     lines[23_456] = "1,2,x"
-    message = refusal(write("a.csv.gz", "user,item,rating\n" + "\n".join(lines)))
+    message = refusal(read_path, write("a.csv.gz", "user,item,rating\n" + "\n".join(lines)))
     assert "line 23458" in message and "'x'" in message
 
 
@@ -171,7 +156,7 @@ def test_bad_value_far_down_a_large_file(write):
     ],
 )
 def test_bad_mappings(write, columns, parts):
-    message = refusal(write("a.csv", "a,b\n1,2\n"), columns=columns)
+    message = refusal(read_path, write("a.csv", "a,b\n1,2\n"), columns=columns)
     for part in parts:
         assert part in message
 
@@ -182,31 +167,31 @@ def test_bad_mappings(write, columns, parts):
 def test_missing_file_names_what_is_there(write):
     write("zebras.txt", "")
     path = write("ratings.csv", "user,item\n1,2\n").parent / "rating.csv"
-    assert "did you mean ratings.csv?" in refusal(path)
-    assert str(path) in refusal(path)
+    assert "did you mean ratings.csv?" in refusal(read_path, path)
+    assert str(path) in refusal(read_path, path)
 
 
 def test_missing_folder_names_what_is_there(write):
     folder = write("gowalla/train.txt", "1 2\n").parent
-    message = refusal(folder.parent / "gowala" / "train.txt")
+    message = refusal(read_path, folder.parent / "gowala" / "train.txt")
     assert "there is no gowala in" in message and "did you mean gowalla?" in message
-    assert "it has train.txt" in refusal(folder / "zzz")
+    assert "it has train.txt" in refusal(read_path, folder / "zzz")
 
 
 def test_gzip_that_is_truncated_damaged_or_none(write, tmp_path):
     good = gzip.compress(b"user,item\n" + b"1,2\n3,4\n" * 100)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(good[:-20])
-    assert "truncated gzip" in refusal(path) and "download it again" in refusal(path)
+    assert "truncated gzip" in refusal(read_path, path) and "download it again" in refusal(read_path, path)
     path.write_bytes(good[:-8] + b"12345678")
-    assert "damaged gzip" in refusal(path)
+    assert "damaged gzip" in refusal(read_path, path)
     path.write_bytes(b"user,item\n1,2\n")
-    assert "is not gzip" in refusal(path) and "rename it to a.csv" in refusal(path)
+    assert "is not gzip" in refusal(read_path, path) and "rename it to a.csv" in refusal(read_path, path)
     path.write_bytes(b"")
-    assert "is empty" in refusal(path)
+    assert "is empty" in refusal(read_path, path)
     plain = tmp_path / "b.csv"
     plain.write_bytes(good)
-    assert "rename it to b.csv.gz" in refusal(plain)
+    assert "rename it to b.csv.gz" in refusal(read_path, plain)
 
 
 # MovieLens
@@ -214,7 +199,7 @@ def test_gzip_that_is_truncated_damaged_or_none(write, tmp_path):
 
 @pytest.mark.parametrize("name", ["u.data", "u1.base", "ua.test", "u1.base.gz"])
 def test_movielens_100k_files(write, name):
-    assert rows(read_path(write(name, "196\t242\t3\t881250949\n186\t302\t4\t891717742\n"))) == [
+    assert raw_rows(read_path(write(name, "196\t242\t3\t881250949\n186\t302\t4\t891717742\n"))) == [
         (196, 242, 3.0, 881250949),
         (186, 302, 4.0, 891717742),
     ]
@@ -222,13 +207,13 @@ def test_movielens_100k_files(write, name):
 
 @pytest.mark.parametrize("name", ["ratings.dat", "ratings.dat.gz"])
 def test_movielens_1m_files(write, name):
-    assert rows(read_path(write(name, "1::1193::5::978300760\n"))) == [(1, 1193, 5.0, 978300760)]
+    assert raw_rows(read_path(write(name, "1::1193::5::978300760\n"))) == [(1, 1193, 5.0, 978300760)]
 
 
 def test_bad_movielens_lines(write):
-    message = refusal(write("ratings.dat", "1::2::3::4\n1::2::3\n"))
+    message = refusal(read_path, write("ratings.dat", "1::2::3::4\n1::2::3\n"))
     assert "line 2" in message and "3 fields" in message and "'1::2::3'" in message
-    message = refusal(write("u.data", "1\t2\t3\t4\n1\t2\tx\t4\n"))
+    message = refusal(read_path, write("u.data", "1\t2\t3\t4\n1\t2\tx\t4\n"))
     assert "line 2" in message and "column rating" in message and "'x'" in message
 
 
@@ -239,14 +224,14 @@ def test_bad_movielens_lines(write):
 def test_recbole_files(write, name):
     header = "timestamp:float\titem_id:token\tuser_id:token\trating:float\tgenre:token_seq\n"
     path = write(name, header + "978300760\t007\t-3\t4.5\ta b\n978300761.0\tx\t12\t1\t\n")
-    assert rows(read_path(path)) == [(-3, "007", 4.5, 978300760), (12, "x", 1.0, 978300761)]
+    assert raw_rows(read_path(path)) == [(-3, "007", 4.5, 978300760), (12, "x", 1.0, 978300761)]
 
 
 def test_recbole_columns_are_named_by_what_stands_before_the_colon(write):
     path = write("a.inter", "session_id:token\titem_id:token\tlen:float\n5\t6\t7\n")
-    message = refusal(path)
+    message = refusal(read_path, path)
     assert "no column for the user" in message and "session_id, item_id, len" in message and "--user-column" in message
-    assert rows(read_path(path, columns={"user": "session_id", "rating": "len"})) == [(5, 6, 7.0)]
+    assert raw_rows(read_path(path, columns={"user": "session_id", "rating": "len"})) == [(5, 6, 7.0)]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +249,7 @@ def test_recbole_columns_are_named_by_what_stands_before_the_colon(write):
 )
 def test_bad_recbole_files(write, text, parts):
     path = write("a.inter", text)
-    message = refusal(path)
+    message = refusal(read_path, path)
     for part in [str(path), *parts]:
         assert part in message, message
 
@@ -276,19 +261,19 @@ def test_split_folder(write):
     folder = write("set/train.txt", "0 5 6 5\n9\n-2 6\n").parent
     write("set/test.txt.gz", "0 7 \n\n9 5\n")
     data = read_path(folder)
-    assert rows(data) == [(0, 5), (0, 6), (0, 5), (-2, 6), (0, 7), (9, 5)]
+    assert raw_rows(data) == [(0, 5), (0, 6), (0, 5), (-2, 6), (0, 7), (9, 5)]
     assert data.part.tolist() == [0, 0, 0, 0, 2, 2]
     assert [path.name for path in files_of(folder)] == ["train.txt", "test.txt.gz"]
     write("set/valid.txt", "0 8\n")
     data = read_path(folder)
     assert data.part.tolist() == [0, 0, 0, 0, 1, 2, 2]
-    assert rows(data)[4] == (0, 8)
+    assert raw_rows(data)[4] == (0, 8)
     assert [path.name for path in files_of(folder)] == ["train.txt", "valid.txt", "test.txt.gz"]
 
 
 def test_sequences_have_positions_for_times(write):
     data = read_sequences(write("a.txt", "1 30 10 20\n2\n3 10\n"))
-    assert rows(data) == [(1, 30, 0), (1, 10, 1), (1, 20, 2), (3, 10, 0)]
+    assert raw_rows(data) == [(1, 30, 0), (1, 10, 1), (1, 20, 2), (3, 10, 0)]
 
 
 @pytest.mark.parametrize(
@@ -309,18 +294,18 @@ def test_bad_split_folders(write, train, test, parts):
     for name, content in {"set/train.txt": train, "set/test.txt": test}.items():
         if content is not None:
             folder = write(name, content).parent
-    message = refusal(folder)
+    message = refusal(read_path, folder)
     for part in [str(folder), *parts]:
         assert part in message
 
 
 def test_folder_takes_no_columns(write):
     folder = write("set/train.txt", "0 1\n").parent
-    assert "leave them out" in refusal(folder, columns={"user": "uid"})
+    assert "leave them out" in refusal(read_path, folder, columns={"user": "uid"})
 
 
 def test_empty_folder(tmp_path):
-    assert "nothing is there" in refusal(tmp_path)
+    assert "nothing is there" in refusal(read_path, tmp_path)
 
 
 # The real files
@@ -331,7 +316,7 @@ def test_real_files():
     place = Path(os.environ.get("ZOO_DATA", ""))
     whole = read_path(place / "movielens-100k" / "u.data.gz")
     assert (whole.num_users, whole.num_items, len(whole)) == (943, 1682, 100_000)
-    assert rows(whole)[0] == (196, 242, 3.0, 881250949)
+    assert raw_rows(whole)[0] == (196, 242, 3.0, 881250949)
     assert set(whole.rating.tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
     cut = read_path(place / "movielens-100k" / "u1.base.gz")
     assert len(cut) == 80_000
