@@ -79,6 +79,9 @@ def parser() -> Parser:
     added = suite("quality", quality.run, "what models reach on real and simulated data, against bars")
     added.add_argument("--only", nargs="+", metavar="NAME", help="claims to run (default all)")
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    added.add_argument(
+        "--busy", action="store_true", help="this machine does other work too: no table shows the seconds"
+    )
 
     added = suite("tune", tuning.run, "what a search of settings finds, beside the committed recipe")
     added.add_argument("--models", nargs="+", default=["mf/ranking", "mf/rating"], metavar="MODEL/RECIPE")

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
             continue
         found = []
         for seed in options.seeds:
-            record = train(claim, seed)
+            record = train(claim, seed) | {"busy": options.busy}
             records.append_line(options.records / "quality.jsonl", record)
             found.append(record)
         for bar in claim.bars:

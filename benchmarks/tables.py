@@ -315,6 +315,9 @@ def _of_claims(records: Sequence[Record], claims: Sequence[Any]) -> Iterable[tup
 
 
 def _seconds(runs: Sequence[Record]) -> float:
+    """Mean over the runs, 0 where the machine did other work meanwhile."""
+    if any(record.get("busy") for record in runs):
+        return 0.0
     return statistics.mean(record["training"]["seconds"] for record in runs)
 
 
