@@ -101,10 +101,14 @@ def parser() -> Parser:
     added.add_argument("--only", nargs="+", metavar="NAME", help="comparisons to run (default all)")
     added.add_argument("--repeats", type=_positive, default=5, metavar="N", help="turns of each side (default 5)")
 
-    added = suite("graph", graph.run, "propagation against the size of a graph, memory of a step, quality by depth")
+    added = suite(
+        "graph", graph.run, "propagation against the size of a graph, memory of a step, quality by depth and by time"
+    )
     added.add_argument("--quick", **quick)
     added.add_argument("--parts", nargs="+", choices=graph.PARTS, default=list(graph.PARTS), metavar="NAME")
     added.add_argument("--seed", type=int, default=0, metavar="N")
+    added.add_argument("--curves", nargs="+", choices=graph.RECIPES, default=list(graph.RECIPES), metavar="RECIPE")
+    added.add_argument("--minutes", type=float, default=60.0, metavar="N", help="of training a curve (default 60)")
 
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
     added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")

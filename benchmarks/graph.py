@@ -1,4 +1,4 @@
-"""python -m benchmarks graph: the propagation against the size of its graph, a step's temporaries, quality by depth."""
+"""python -m benchmarks graph: the propagation by size of graph, a step's temporaries, quality by depth and by time."""
 
 import argparse
 import dataclasses
@@ -14,7 +14,7 @@ from zoo import records
 ENTRIES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000)
 GOWALLA = 1_620_000  # entries of Gowalla's graph
 RECIPES = ("lightgcn/ranking", "lightgcn/paper", "ngcf/ranking", "ngcf/paper", "ngcf/released")
-PARTS = ("growth", "memory", "layers")
+PARTS = ("growth", "memory", "layers", "curves")
 DATA = "movielens-1m-graph"
 SMALL = "simulated:num_users=300,num_videos=150,num_watches=6000"
 
@@ -22,10 +22,12 @@ SMALL = "simulated:num_users=300,num_videos=150,num_watches=6000"
 def run(options: argparse.Namespace) -> int:
     """Measure, record, show and draw. A point that fails, say for want of memory, is named and left out."""
     found = []
-    for configuration in configurations(options.parts, options.quick, options.seed):
+    for configuration in configurations(options):
         name = f"{configuration.what}, {configuration.model}, {tables.short(configuration.entries)} entries"
-        if configuration.what == "layers":
-            name = f"layers, {configuration.model}, {configuration.layers}"
+        if configuration.data:
+            name = f"{configuration.what}, {configuration.model}, {configuration.layers} layers, {configuration.data}"
+            if configuration.what == "curve":
+                name = f"curve, {configuration.model}, {configuration.minutes:g} minutes, {configuration.data}"
             reason = quality.absent_data(configuration.data)
             if reason:
                 print(f"{name}: skipped: {reason}")
@@ -46,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def configurations(parts: Any, quick: bool, seed: int) -> Iterator[Configuration]:
+def configurations(options: argparse.Namespace) -> Iterator[Configuration]:
+    parts, quick, seed = options.parts, options.quick, options.seed
     if "growth" in parts:
         for entries in ENTRIES[:2] if quick else ENTRIES:
             yield Configuration("growth", model="symmetric", entries=entries, seed=seed)
@@ -57,6 +60,10 @@ def configurations(parts: Any, quick: bool, seed: int) -> Iterator[Configuration
         settings = {"epochs": 1, "embedding_dim": 8} if quick else {}
         for layers in range(5):
             yield Configuration("layers", layers=layers, data=SMALL if quick else DATA, settings=settings, seed=seed)
+    if "curves" in parts:
+        for model in options.curves:
+            minutes, data = (0.0, SMALL) if quick else (options.minutes, "gowalla")
+            yield Configuration("curve", model, minutes=minutes, data=data, seed=seed)
 
 
 def measured(configuration: Configuration, quick: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the graph suite measures in processes of their own: a propagation, a step's temporaries, a run of some depth."""
+"""What the graph suite measures in processes of their own: a propagation, a step's temporaries, runs."""
 
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from benchmarks import isolated, synthetic, timing
 from zoo import graph, make_train_step, names
 from zoo.api import run_request
 from zoo.data import splits
-from zoo.run import Job, prepare
+from zoo.run import Job, fit, prepare
 from zoo.train_step import take_rows
 
 
@@ -24,10 +24,11 @@ CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 
 @dataclass(frozen=True)
 class Configuration:
-    what: str  # growth, memory or layers, the functions below
+    what: str  # growth, memory, layers or curve, the functions below
     model: str = "lightgcn/ranking"
     entries: int = 0  # of a made-up graph with skewed users and items: two an interaction, repeated pairs merged
     layers: int = 0
+    minutes: float = 0  # a curve stops at the first epoch that ends after so many minutes of training
     data: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     embedding_dim: int = 64
@@ -35,7 +36,7 @@ class Configuration:
 
 
 def measure(configuration: Configuration) -> dict[str, Any]:
-    return {"growth": growth, "memory": memory, "layers": layers}[configuration.what](configuration)
+    return {"growth": growth, "memory": memory, "layers": layers, "curve": curve}[configuration.what](configuration)
 
 
 def interactions(configuration: Configuration):
@@ -102,6 +103,24 @@ def layers(configuration: Configuration) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         record = run_request(request, folder=Path(folder) / "run").record
     return {"metrics": record["metrics"]["valid"], "training": record["training"], "recipe": record["settings"]}
+
+
+def curve(configuration: Configuration) -> dict[str, Any]:
+    """Metrics on validation rows after each epoch, and the seconds of training until then, as the recipe trains.
+
+    The schedule is that of the whole recipe, also where the minutes end before it.
+    """
+    request = names.Request(
+        configuration.model, configuration.data, seed=configuration.seed, validate=True, settings=configuration.settings
+    )
+    job, points = names.job(request), []
+    epochs = job.recipe.epochs
+    with tempfile.TemporaryDirectory() as folder:
+        while len(points) < epochs and (not points or points[-1]["seconds"] < 60 * configuration.minutes):
+            asked: dict[str, Any] = {"resume": bool(points), "quiet": True, "stop_after_epochs": len(points) + 1}
+            training = fit(job, Path(folder) / "run", **asked)[0]["training"]
+            points.append({**training["history"][-1], "seconds": training["seconds"]})
+    return {"points": points, "epochs": epochs}
 
 
 if __name__ == "__main__":

@@ -65,11 +65,12 @@ def draw(records: Sequence[Record], path: Path) -> None:
 
 
 def draw_graph(records: Sequence[Record], path: Path) -> None:
-    """Time of a propagation against entries of the graph, and quality against depth, of what there are records of."""
+    """Time of a propagation by entries, quality by depth and by time of training, of what there are records of."""
     growth = [record for record in records if record["what"] == "growth"]
     layers = [record for record in records if record["what"] == "layers"]
-    with drawn(records, path, 8.0) as (figure, device):
-        left, right = figure.subplots(1, 2)
+    curves = newest([r for r in records if r["what"] == "curve"], lambda record: (record["model"], record["data"]))
+    with drawn(records, path, 12.0) as (figure, device):
+        left, right, timed = figure.subplots(1, 3)
         points = newest(growth, lambda record: record["nodes"])
         points = sorted(points, key=lambda record: record["entries"])
         for name in ("propagation_ms", "with_gradient_ms"):
@@ -89,7 +90,12 @@ def draw_graph(records: Sequence[Record], path: Path) -> None:
             right.plot([r["layers"] for r in runs], [r["metrics"][name] for r in runs], "o-", label=name, markersize=3)
         data = f", validation rows of {runs[0]['data']}" if runs else ""
         right.set(title=f"lightgcn/ranking{data}", xlabel="layers (0: matrix factorization)")
-        for panel in (left, right):
+        for record in sorted(curves, key=lambda record: record["model"]):
+            seconds, recall = ([point[name] for point in record["points"]] for name in ("seconds", "recall@20"))
+            timed.plot([s / 60 for s in seconds], recall, "o-", label=record["model"], markersize=3)
+        data = f", validation rows of {curves[0]['data']}" if curves else ""
+        timed.set(title=f"recall@20{data}", xlabel="minutes of training")
+        for panel in (left, right, timed):
             panel.grid(alpha=0.3)
             panel.legend()
         figure.suptitle(device, fontsize=9)

@@ -225,12 +225,15 @@ def tune(records: Sequence[Record]) -> Table:
 
 
 def graph(records: Sequence[Record]) -> Table:
-    """The propagation by size, how far its time an entry grows out of cache, a step's temporaries, quality by depth."""
+    """The propagation by size and out of cache, a step's temporaries, quality by depth and time."""
     chosen = newest(
         records,
         lambda record: tuple(record[name] for name in ("what", "model", "data", "layers", "nodes") if name in record),
     )
-    of = {what: [record for record in chosen if record["what"] == what] for what in ("growth", "memory", "layers")}
+    of = {
+        what: [record for record in chosen if record["what"] == what]
+        for what in ("growth", "memory", "layers", "curve")
+    }
     lines = []
     sizes = sorted(of["growth"], key=lambda record: record["entries"])
     for record in sizes:
@@ -254,6 +257,13 @@ def graph(records: Sequence[Record]) -> Table:
         lines.append(
             (f"{record['model']}, {record['layers']} layers, validation rows of {record['data']}", values, "-", "-")
         )
+    for record in of["curve"]:
+        last = record["points"][-1]
+        name = f"{record['model']}, {last['epoch']} of {record['epochs']} epochs, validation rows of {record['data']}"
+        values = (
+            f"recall@20 {last['recall@20']:.4f}, ndcg@20 {last['ndcg@20']:.4f} after {last['seconds'] / 60:.0f} min"
+        )
+        lines.append((name, values, "-", "-"))
     return Table(("what", "found", "asked", "verdict"), tuple(lines), _note(records))
 
 

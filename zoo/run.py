@@ -129,7 +129,7 @@ def fit(
     metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
     unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
     may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
-    then has best and history of `training` alone and is not written, and `resume` goes on.
+    then has best, history and seconds of `training` alone and is not written, and `resume` goes on.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -155,7 +155,7 @@ def fit(
         )
         if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
             _save(manager, state, best, progress, shapes)
-            training = {name: progress[name] for name in ("best", "history")}
+            training = {name: progress[name] for name in ("best", "history", "seconds")}
             return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
     final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:

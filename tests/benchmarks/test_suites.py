@@ -1,5 +1,6 @@
 """The suites on sizes of a toy, and the tables on made-up records."""
 
+import dataclasses
 import json
 
 import pytest
@@ -124,6 +125,17 @@ def layers_record(layers, recall):
     return made | {"metrics": metrics, "environment": ENVIRONMENT}
 
 
+def curve_record(model, recalls):
+    points = [{"epoch": i, "seconds": 60.0 * i, "recall@20": r, "ndcg@20": r} for i, r in enumerate(recalls, 1)]
+    return {"what": "curve", "model": model, "data": "D", "epochs": 9, "points": points, "environment": ENVIRONMENT}
+
+
+def test_a_curve_says_how_far_it_came():
+    name, values, *_ = tables.graph([curve_record("lightgcn/paper", [0.1, 0.2])]).rows[0]
+    assert name == "lightgcn/paper, 2 of 9 epochs, validation rows of D"
+    assert values == "recall@20 0.2000, ndcg@20 0.2000 after 2 min"
+
+
 def test_growth_of_a_propagation_counts_out_of_cache_only():
     records = [graph_record(10**5, 1, 4000), graph_record(10**6, 20, 40_000), graph_record(10**7, 250, 400_000)]
     lines = tables.graph(records).rows
@@ -139,6 +151,7 @@ def test_the_plot_of_the_graph_is_the_same_byte_for_byte(tmp_path):
         graph_record(10**7, 250, 400_000),
         layers_record(0, 0.1),
         layers_record(1, 0.2),
+        curve_record("lightgcn/ranking", [0.1, 0.2]),
     ]
     for name in ("a.svg", "b.svg"):
         plot.draw_graph(records, tmp_path / name)
@@ -157,6 +170,14 @@ def test_what_the_graph_suite_measures():
     world = "simulated:num_users=100,num_videos=60,num_watches=1000"
     found = graph_step.measure(graph_step.Configuration("layers", layers=0, data=world, settings=settings))
     assert 0 < found["metrics"]["recall@20"] < 1
+    settings = {"epochs": 3, "embedding_dim": 8}
+    curve = graph_step.Configuration("curve", minutes=1e-9, data=world, settings=settings)
+    found = graph_step.measure(curve)
+    assert found["epochs"] == 3 and [point["epoch"] for point in found["points"]] == [1]
+    found = graph_step.measure(dataclasses.replace(curve, minutes=1))
+    assert [point["epoch"] for point in found["points"]] == [1, 2, 3]
+    assert sorted(found["points"], key=lambda point: point["seconds"]) == found["points"]
+    assert all(0 < point["recall@20"] < 1 for point in found["points"])
     records = [{"what": "memory", "model": "ngcf/paper", "environment": ENVIRONMENT, **held}]
     assert tables.graph(records).rows[0][2] == "< 4"
 
