@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
+from benchmarks import report, tables
 from benchmarks.claims import CLAIMS, Bar, Claim
 from zoo import records
 from zoo.api import run_request
@@ -29,11 +29,13 @@ def run(options: argparse.Namespace) -> int:
             record = train(claim, seed) | {"busy": options.busy}
             records.append_line(options.records / "quality.jsonl", record)
             found.append(record)
+        recorded, _ = report.read(options.records)
         for bar in claim.bars:
-            value, bound = against(bar, found)
+            value, bound = against(bar, found, recorded["quality"])
             passed = holds(bar, value, bound)
             missed |= not passed
-            of = f" ({bar.value:g} x {bar.baseline})" if bar.baseline else ""
+            other = bar.baseline or bar.claim
+            of = f" ({bar.value:g} x {other})" if other else ""
             verdict = "pass" if passed else "MISSED"
             print(f"{claim.name}: {bar.metric} {value:.4f} {bar.comparison} {bound:.4f}{of}: {verdict}", flush=True)
         tables.show(claim.name, tables.quality(found, [claim]))
@@ -63,9 +65,16 @@ def train(claim: Claim, seed: int) -> dict[str, Any]:
     return {"suite": "quality", "claim": claim.name, **run.record}
 
 
-def against(bar: Bar, found: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """The metric's mean over the runs, and what the bar asks of it."""
+def against(
+    bar: Bar, found: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]] = ()
+) -> tuple[float, float]:
+    """The metric's mean over the runs, and what the bar asks of it; `recorded` are the records of all claims."""
     value = statistics.mean(next(iter(record["metrics"].values()))[bar.metric] for record in found)
+    if bar.claim is not None:
+        reference = tables.mean_of_claim(recorded, bar.claim, bar.metric)
+        if reference is None:
+            raise InputError(f"claim {bar.claim} has no record to compare with: quality --only {bar.claim} makes one")
+        return value, bar.value * reference
     if bar.baseline is None:
         return value, bar.value
     reference = statistics.mean(record["baselines"][bar.baseline][bar.metric] for record in found)

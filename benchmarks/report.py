@@ -29,6 +29,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "streaming": tables.streaming,
     "tune": tables.tune,
     "graph": tables.graph,
+    "trees": tables.trees,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")
@@ -72,8 +73,10 @@ def read(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
 def sections(records: Mapping[str, Sequence[Record]]) -> dict[str, str]:
     """What stands between the markers of each suite that has records: a table a device."""
     found = {}
+    records = {**records, "quality": [*records.get("quality", ()), *records.get("trees", ())]}  # which states the gap
     for name, own in records.items():
-        parts = [tables.markdown(TABLES[name](group)) for _, group in sorted(tables.by_device(own).items())]
+        made = [TABLES[name](group) for _, group in sorted(tables.by_device(own).items())]
+        parts = [tables.markdown(table) for table in made if table.rows]
         if parts:
             found[name] = "\n" + "\n".join(parts) + "\n"
     return found

@@ -65,7 +65,10 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
 
 
 def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
-    """A line a claim: mean over seeds, ± standard deviation where there are several."""
+    """A line a claim: mean over seeds, ± standard deviation where there are several.
+
+    Among the records may be those of the trees suite: claims on the same rows that have bars state their gap to them.
+    """
     lines, seeds = [], set()
     for claim, runs in _of_claims(records, claims):
         seeds |= {record["seed"] for record in runs}
@@ -76,7 +79,13 @@ def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
                 f"{runs[0]['model']}/{runs[0]['recipe']}",
                 f"{runs[0]['data']} ({runs[0]['split']})",
                 ", ".join(metrics),
-                "; ".join([_published(entry) for entry in claim.published] + _baselines(claim, runs)) or "-",
+                "; ".join(
+                    [_published(entry) for entry in claim.published]
+                    + _baselines(claim, runs)
+                    + _other_claims(claim, records)
+                    + _trees(claim, runs, records)
+                )
+                or "-",
                 f"{seconds:.1f}" if seconds else "-",
             )
         )
@@ -96,6 +105,17 @@ def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list
             f"{claim.data}: {', '.join(metrics)}{after}"
         )
     return found
+
+
+def trees(records: Sequence[Record]) -> Table:
+    """A line a data set: what gradient boosted trees reach on its fields."""
+    lines = []
+    for data, split in sorted({(record["data"], record["split"]) for record in records}):
+        runs = _trees_of(records, data, split)
+        found = [mean_and_spread([_metrics(record)[name] for record in runs]) for name in ("rmse", "mae")]
+        seconds = statistics.mean(_metrics(record)["seconds"] for record in runs)
+        lines.append((f"{data} ({split})", *found, f"{seconds:.1f}"))
+    return Table(("data (split)", "rmse", "mae", "seconds"), tuple(lines), _note(records))
 
 
 def throughput(records: Sequence[Record]) -> Table:
@@ -319,9 +339,40 @@ def _series_order(series: tuple[str, float, str]) -> tuple:
 def _of_claims(records: Sequence[Record], claims: Sequence[Any]) -> Iterable[tuple[Any, list[Record]]]:
     """Each claim that has records, with the newest of each seed."""
     for claim in claims:
-        runs = newest((r for r in records if r["claim"] == claim.name), lambda record: record["seed"])
+        runs = _runs_of_claim(records, claim.name)
         if runs:
             yield claim, runs
+
+
+def _runs_of_claim(records: Iterable[Record], name: str) -> list[Record]:
+    return newest((r for r in records if r.get("claim") == name), lambda record: record["seed"])
+
+
+def mean_of_claim(records: Iterable[Record], name: str, metric: str) -> float | None:
+    """The metric's mean over the newest record of each seed; None for a claim without records."""
+    runs = _runs_of_claim(records, name)
+    return statistics.mean(_metrics(record)[metric] for record in runs) if runs else None
+
+
+def _other_claims(claim: Any, records: Sequence[Record]) -> list[str]:
+    """The claims that the claim's bars are stated against, of those that have records."""
+    against = dict.fromkeys((bar.claim, bar.metric) for bar in claim.bars if bar.claim)
+    found = ((name, mean_of_claim(records, name, metric)) for name, metric in against)
+    return [f"{name} {value:.4f}" for name, value in found if value is not None]
+
+
+def _trees_of(records: Iterable[Record], data: str, split: str) -> list[Record]:
+    own = (r for r in records if r.get("suite") == "trees" and (r["data"], r["split"]) == (data, split))
+    return newest(own, lambda record: record["seed"])
+
+
+def _trees(claim: Any, runs: Sequence[Record], records: Sequence[Record]) -> list[str]:
+    """What trees reach on the rows of a claim with bars, and the claim's RMSE less theirs."""
+    others = _trees_of(records, runs[0]["data"], runs[0]["split"])
+    if not others or not claim.bars or "rmse" not in claim.metrics:
+        return []
+    ours, theirs = (statistics.mean(_metrics(record)["rmse"] for record in group) for group in (runs, others))
+    return [f"scikit-learn's trees {theirs:.4f} (gap {ours - theirs:+.4f})"]
 
 
 def _seconds(runs: Sequence[Record]) -> float:

@@ -205,7 +205,7 @@ def test_learns_planted_clicks(model, tmp_path):
     assert model == "lr" or result.metrics["auc"] > 0.68  # logistic regression: 0.64
     again = zoo.load(tmp_path / "run")
     assert again.evaluate() == result.metrics
-    with pytest.raises(InputError, match="ranks no items"):
+    with pytest.raises(InputError, match="needs a field called user"):
         again.recommend([1])
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from zoo import checkpoint, evaluate, names, parallel, workdir
-from zoo.data import catalog, stream
+from zoo import checkpoint, evaluate, names, parallel, tasks, workdir
+from zoo.data import catalog, described, stream
+from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, appended, rows_of
 from zoo.data.splits import Split
@@ -44,8 +45,12 @@ class Run:
         `interactions` (zoo.data.interactions.from_raw) happened since, between known users and items. They join the
         graph of a graph model, whose vectors are propagated anew, without training; and users have these items.
         """
-        if k < 1:
-            raise InputError(f"k is {k}: a list has at least one item")
+        if isinstance(self.job.interactions, FieldTable):
+            if interactions is not None:
+                raise InputError(f"{self.job.names['model']} has no graph that new interactions could join")
+            rows_of(users, self.user_ids, "user")
+            return self.recommend_described(self.describe({"user": np.atleast_1d(users)}), k)
+        _check_length(k)
         known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
         assert recipe.recommend is not None, "a recipe that reads interactions recommends"
         rows = rows_of(users, known.user_ids, "user")
@@ -65,11 +70,74 @@ class Run:
         return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
     @property
+    def user_ids(self) -> np.ndarray:
+        """The raw ids of the users; InputError for a table without a field `user`."""
+        table = self.job.interactions
+        if isinstance(table, Interactions):
+            return table.user_ids
+        table.column("user")
+        return table.levels[table.names.index("user")]
+
+    def describe(self, values: Mapping[str, Any] | Table, *, item_fields: Sequence[str] = ()) -> described.Described:
+        """Rows of a run on a table of fields, from columns of some fields or a file's (zoo.data.described.read_rows).
+
+        Fields that are not named are those of the row's user and item in the run's table, else blank. `item_fields` are
+        fields that describe the item, beside those that the data set declares.
+        """
+        table = self._table
+        given = values if isinstance(values, Table) else described.rows_of_values(values)
+        encoding = self.prepared.examples.encoding
+        assert encoding is not None, "examples of fields have an encoding"
+        return described.complete(table, encoding, given, described.item_side(table, item_fields))
+
+    def predict(self, rows: described.Described) -> np.ndarray:
+        """The rating, or the probability of a click, of each row: float [rows].
+
+        >>> run.predict(run.describe({"user": [7], "author": ["agatha christie"]}))       # doctest: +SKIP
+        """
+        prepared = self.prepared
+        assert prepared.examples.encoding is not None and self.job.recipe.predict is not None
+        columns = tasks.field_columns(prepared.examples.encoding, rows.rows)
+        scores = evaluate.score(prepared.model, self.state, prepared.examples.constants, columns)
+        return self.job.recipe.predict(np.asarray(scores), prepared.examples.spec)
+
+    def recommend_described(
+        self, rows: described.Described, k: int = 10, *, item_fields: Sequence[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `recommend`, for described rows of a run on a table of fields: the best items of the table for each.
+
+        Scores are predictions. Left out are items that a known user has rated, or clicked.
+        """
+        _check_length(k)
+        table, prepared = self._table, self.prepared
+        table.column("item")
+        of_item = described.item_side(table, item_fields)
+        lists = tasks.seen_rows(table)
+        user = rows.rows.column("user") if "user" in table.names else np.full(len(rows.rows), -1)
+        whose = np.where(user < 0, len(lists.offsets) - 2, user)  # the last list is empty
+        items = described.items(table, of_item)
+        ids, scores = tasks.recommend_by_rows(
+            prepared.model, self.state, prepared.examples, rows.rows, items, of_item, (whose, lists), k
+        )
+        raw = table.levels[table.names.index("item")][np.where(ids == PADDING, 0, ids)]
+        assert self.job.recipe.predict is not None, "a recipe of fields says what its scores are"
+        return raw, np.where(ids == PADDING, scores, self.job.recipe.predict(scores, prepared.examples.spec))
+
+    @property
+    def _table(self) -> FieldTable:
+        if not isinstance(self.job.interactions, FieldTable):
+            raise InputError(
+                f"{self.job.names['model']}/{self.job.names['recipe']} knows users and items by their ids alone: "
+                "to describe one by fields, train a model of fields, such as fm/rating or deepfm/books"
+            )
+        return self.job.interactions
+
+    @property
     def interactions(self) -> Interactions:
-        """The data of the run; InputError for a recipe that reads fields, which knows no list of users and items."""
+        """The data of the run; InputError for a recipe that reads fields, which has no vectors of users and items."""
         if not isinstance(self.job.interactions, Interactions):
             raise InputError(
-                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and ranks no items:"
+                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and compares no items:"
                 " take a ranking or rating recipe, such as mf/ranking"
             )
         return self.job.interactions
@@ -88,8 +156,7 @@ class Run:
         Alike are items whose vectors point the same way; the item itself is left out. Filled up as in `recommend`.
         InputError for an id that the data does not have, and for a model without item vectors.
         """
-        if k < 1:
-            raise InputError(f"k is {k}: a list has at least one item")
+        _check_length(k)
         item_ids = self.interactions.item_ids
         if not hasattr(self.prepared.model, "item_vectors"):
             raise InputError(
@@ -107,6 +174,11 @@ class Run:
         return self.job.recipe.evaluate(
             self.prepared.model, self.state, self.prepared.examples, self.prepared.split, **options
         )
+
+
+def _check_length(k: int) -> None:
+    if k < 1:
+        raise InputError(f"k is {k}: a list has at least one item")
 
 
 def train(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.fields import Encoding
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
 from zoo.data.stream import Source
@@ -30,6 +31,7 @@ class Examples:
     test: Mapping[str, np.ndarray]  # columns of the held-out examples or queries
     constants: Mapping[str, Any] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
+    encoding: Encoding | None = None  # of the rows of a field table, fitted on train
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
@@ -52,6 +54,7 @@ class Recipe:
     data: str = "simulated"
     reads: type = Interactions  # the kind of data: Interactions or FieldTable
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
+    predict: Callable[[np.ndarray, Spec], np.ndarray] | None = None  # scores of rows of fields -> what they say
     objective: Objective | None = None
     optimizer: Callable[..., Any] | None = None  # learning_rate -> Optimizer
     learning_rate: float = 1e-3

@@ -3,7 +3,7 @@
 A model file says `tasks.ranking(model=..., objective=..., ...)` and has a whole Recipe.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -57,6 +57,7 @@ def clicks(**settings: Any) -> Recipe:
         "objective": objectives.logistic,
         "evaluate": evaluate.clicks,
         "baselines": click_baselines,
+        "predict": probabilities,
         "metric": "auc",
     }
     return Recipe(**(common | settings))
@@ -71,6 +72,7 @@ def field_rating(**settings: Any) -> Recipe:
         "objective": objectives.squared_error,
         "evaluate": evaluate.ratings,
         "baselines": rating_baselines,
+        "predict": ratings_in_range,
         "metric": "rmse",
     }
     return Recipe(**(common | settings))
@@ -153,18 +155,30 @@ def field_rating_examples(
 
 
 def _field_examples(split: Split, encoding: fields.Encoding, spec: Spec) -> Examples:
-    test = encoding.encode(split.test)
-    train_columns = {"fields": encoding.encode(split.train), "label": split.train.label}
-    test_columns = {"fields": test}
-    if split.train.bags:
-        train_columns["bags"] = encoding.encode_bags(split.train)
-        test_columns["bags"] = encoding.encode_bags(split.test)
+    test = field_columns(encoding, split.test)
     return Examples(
         spec=spec,
-        train=train_columns,
-        test=test_columns,
-        counted={"field_rows": sum(encoding.field_sizes), "unknown_values": fields.unknown(test, encoding)},
+        train=field_columns(encoding, split.train) | {"label": split.train.label},
+        test=test,
+        counted={"field_rows": sum(encoding.field_sizes), "unknown_values": fields.unknown(test["fields"], encoding)},
+        encoding=encoding,
     )
+
+
+def field_columns(encoding: fields.Encoding, table: FieldTable) -> dict[str, np.ndarray]:
+    """The rows of a table as a model of fields reads them: `fields`, and `bags` where there are any."""
+    table = table.without([name for name in table.field_names if name not in encoding.field_names])
+    columns = {"fields": encoding.encode(table)}
+    return columns | {"bags": encoding.encode_bags(table)} if table.bags else columns
+
+
+def probabilities(logits: np.ndarray, spec: Spec) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def ratings_in_range(scores: np.ndarray, spec: Spec) -> np.ndarray:
+    """Ratings, clipped to the range of those in train, as they are judged."""
+    return np.clip(scores, *(spec.rating_range or (None, None)))
 
 
 def click_baselines(split: Split) -> dict[str, dict[str, float]]:
@@ -261,8 +275,64 @@ def recommend_by_scores(
     found = []
     for start in range(0, len(users), block):
         some = users[start : start + block]
-        columns: Mapping[str, np.ndarray] = {"user": np.repeat(some, num_items), "item": np.tile(items, len(some))}
-        scores = evaluate.score(model, state, examples.constants, columns).reshape(len(some), num_items)
-        # A list of scores is its dot product with a unit vector: the same search, the same rule for what was seen.
-        found.append(evaluate.top_items(jnp.eye(len(some)), scores.T, some, seen, k))
+        columns = {"user": np.repeat(some, num_items), "item": np.tile(items, len(some))}
+        found.append(_best_of_pairs(model, state, examples, columns, some, seen, k))
     return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
+
+
+def recommend_by_rows(
+    model: Any,
+    state: TrainState,
+    examples: Examples,
+    asked: FieldTable,
+    items: FieldTable,
+    of_item: Sequence[str],
+    seen: tuple[np.ndarray, Lists],
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of `items` for each row of `asked`, completed by the fields `of_item` of each of them.
+
+    `seen`: which of the lists of items to leave out is whose, int [rows], and the lists. Returns positions in `items`
+    int32 [rows, k] and scores; PADDING where items run out.
+    """
+    encoding = examples.encoding
+    assert encoding is not None, "examples of fields have an encoding"
+    rows, others = field_columns(encoding, asked), field_columns(encoding, items)
+    num_bags = len(encoding.bag_rows)
+    own = np.array([name in of_item for name in encoding.field_names])
+    own = {"fields": own[: len(own) - num_bags], "bags": own[len(own) - num_bags :, None]}
+    if num_bags:
+        width = max(rows["bags"].shape[2], others["bags"].shape[2])
+        for held in (rows, others):
+            missing = ((0, 0), (0, 0), (0, width - held["bags"].shape[2]))
+            held["bags"] = np.pad(held["bags"], missing, constant_values=-1)
+    (whose, lists), block = seen, max(1, 2**20 // len(items))
+    found = []
+    for start in range(0, len(asked), block):
+        part = slice(start, start + block)
+        pairs = {name: np.where(own[name], others[name], rows[name][part, None]) for name in rows}
+        pairs = {name: column.reshape(-1, *column.shape[2:]) for name, column in pairs.items()}
+        found.append(_best_of_pairs(model, state, examples, pairs, whose[part], lists, k))
+    return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
+
+
+def _best_of_pairs(model, state, examples, columns, users, seen, k):
+    """The k best items of each of `users`, whose pairs with all items `columns` are, one user after the other."""
+    scores = evaluate.score(model, state, examples.constants, columns).reshape(len(users), -1)
+    # A list of scores is its dot product with a unit vector: the same search, the same rule for what was seen.
+    return evaluate.top_items(jnp.eye(len(users)), scores.T, users, seen, k)
+
+
+def seen_rows(table: FieldTable) -> Lists:
+    """The items that each user has, and at the end an empty list: all that were rated, or the clicks of a table of
+    clicks."""
+    names, had = table.names, table
+    if np.isin(table.label, (0, 1)).all():
+        had = table.take(table.label == 1)
+    num_users = len(table.levels[names.index("user")]) if "user" in names else 0
+    if not num_users:
+        return Lists(np.zeros(2, np.int64), np.empty(0, np.int32))
+    user, item = had.column("user"), had.column("item")
+    order = np.lexsort((item, user))
+    counts = np.bincount(user, minlength=num_users + 1)
+    return Lists(np.concatenate([[0], np.cumsum(counts)]), item[order])

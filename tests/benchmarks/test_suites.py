@@ -203,7 +203,26 @@ def test_bars():
     records = [quality_record(0, 0.17), quality_record(1, 0.19)]
     assert quality.against(Bar("recall@20", ">=", 0.175), records) == (pytest.approx(0.18), 0.175)
     assert quality.against(Bar("recall@20", ">=", 2.0, "popularity"), records)[1] == pytest.approx(0.08)
+    other = Bar("recall@20", ">=", 1.5, claim="mf-gowalla")
+    assert quality.against(other, records[:1], records)[1] == pytest.approx(1.5 * 0.18)
+    with pytest.raises(InputError, match="claim mf-gowalla has no record to compare with"):
+        quality.against(other, records)
     assert quality.holds(Bar("recall@20", ">=", 0.1), 0.2, 0.1) and not quality.holds(Bar("rmse", "<=", 0.9), 0.91, 0.9)
+
+
+def test_quality_compares_with_other_claims_and_with_trees():
+    def record(claim, rmse, **more):
+        errors = {name: {"rmse": 9.0} for name in ("global_mean", "user_mean", "item_mean", "user_item_mean")}
+        made = quality_record() | {"claim": claim, "data": "book-crossing", "split": "random", "baselines": errors}
+        return made | {"metrics": {"test": {"rmse": rmse, "mae": 1.0, "seconds": 2.0}}} | more
+
+    trees = [record(None, rmse, suite="trees", seed=seed) for seed, rmse in enumerate((1.5, 1.7))]
+    records = [record("mf-books", 1.65), record("deepfm-books", 1.58), *trees]
+    found = report.sections({"quality": records[:2], "trees": trees})
+    lines = found["quality"].splitlines()
+    assert any("mf-books 1.6500; scikit-learn's trees 1.6000 (gap -0.0200)" in line for line in lines)
+    assert sum("trees" in line for line in lines) == 1
+    assert "| book-crossing (random) | 1.6000 ± 0.1414 | 1.0000 ± 0.0000 | 2.0 |" in found["trees"]
 
 
 def test_two_devices_never_share_a_table():

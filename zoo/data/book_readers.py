@@ -78,6 +78,7 @@ def _described(folder: Path, ratings: Sequence[str], books: Sequence[str]) -> Fi
         },
         part=given.get("part"),
         bags={"title": titles[book_row]},
+        item_fields=("author", "publisher", "year", "title"),
     )
 
 

@@ -112,6 +112,7 @@ def read_movielens_fields(folder: Path) -> FieldTable:
         | {"region": _categories(users, "zip").astype("U2")[user_row]},
         _numbers(ratings, "rating"),
         bags={"genres": genres[film_row]},
+        item_fields=("genres",),
     )
 
 

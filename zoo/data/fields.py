@@ -36,6 +36,7 @@ class FieldTable:
     ] = ()  # of each of them int32 [n, longest], positions in its levels, -1 where none is left
     part: np.ndarray | None = None  # int8 [n]: 0 train, 1 validation, 2 test, where the data set ships a split
     truth: np.ndarray | None = None  # float32 [n]: the true P(label 1) of a generated table
+    item_fields: tuple[str, ...] = ()  # the fields that describe the field `item`, the same in all rows of an item
 
     def __len__(self) -> int:
         return len(self.label)
@@ -64,6 +65,7 @@ class FieldTable:
         """The table as named arrays, for a file; `from_columns` is the way back. The truth stays behind."""
         held = {"codes": self.codes, "numbers": self.numbers, "label": self.label}
         held |= {"names": np.array(self.names, str), "numeric_names": np.array(self.numeric_names, str)}
+        held |= {"item_fields": np.array(self.item_fields, str)} if self.item_fields else {}
         held |= {f"levels_{i}": levels for i, levels in enumerate(self.levels)}
         if self.bags:
             held["bag_names"] = np.array(self.bag_names, str)
@@ -102,6 +104,7 @@ class FieldTable:
             bag_names=tuple(self.bag_names[i] for i in bags),
             bag_levels=tuple(self.bag_levels[i] for i in bags),
             bags=tuple(self.bags[i] for i in bags),
+            item_fields=tuple(name for name in self.item_fields if name not in names),
         )
 
 
@@ -120,6 +123,7 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> FieldTable:
         bag_levels=tuple(columns[f"bag_levels_{i}"] for i in range(len(bag_names))),
         bags=tuple(columns[f"bag_{i}"] for i in range(len(bag_names))),
         part=columns.get("part"),
+        item_fields=tuple(columns["item_fields"].tolist()) if "item_fields" in columns else (),
     )
 
 
@@ -130,6 +134,7 @@ def from_raw(
     part: np.ndarray | None = None,
     truth: np.ndarray | None = None,
     bags: Mapping[str, np.ndarray] | None = None,
+    item_fields: tuple[str, ...] = (),
 ) -> FieldTable:
     """A table from columns of raw categories (int64 or str), finite labels, and numbers with NaN where missing.
 
@@ -156,6 +161,7 @@ def from_raw(
         bags=tuple(codes for _, codes in bagged.values()),
         part=part,
         truth=truth,
+        item_fields=item_fields,
     )
 
 
@@ -205,6 +211,7 @@ class Encoding:
     rows: tuple[np.ndarray, ...]  # int32 [levels] of each categorical column: its row in its field, 0 if not known
     edges: tuple[np.ndarray, ...]  # float32 [buckets - 1] of each numeric column, ascending
     bag_rows: tuple[np.ndarray, ...] = ()  # as `rows`, of each bag
+    field_names: tuple[str, ...] = ()  # of all fields, in the order of FieldTable.field_names
 
     @property
     def field_sizes(self) -> tuple[int, ...]:
@@ -213,8 +220,11 @@ class Encoding:
         return (*categories, *(len(edges) + 2 for edges in self.edges), *bags)
 
     def encode(self, table: FieldTable) -> np.ndarray:
-        """Rows int32 [n, fields less bags] of the one table in which the fields lie one after the other."""
-        local = [rows[table.codes[:, i]] for i, rows in enumerate(self.rows)]
+        """Rows int32 [n, fields less bags] of the one table in which the fields lie one after the other.
+
+        A code of -1 is a category that the table had not.
+        """
+        local = [np.where(table.codes[:, i] < 0, 0, rows[table.codes[:, i]]) for i, rows in enumerate(self.rows)]
         for i, edges in enumerate(self.edges):
             numbers = table.numbers[:, i]
             bucket = np.searchsorted(edges, numbers, side="right") + 1
@@ -263,7 +273,7 @@ def fit(train: FieldTable, *, min_count: int = 1, num_buckets: int = 32, edges: 
         numbers = train.numbers[:, i]
         numbers = numbers[np.isfinite(numbers)]
         cut.append(edges(numbers, num_buckets) if len(numbers) else np.empty(0, np.float32))
-    return Encoding(tuple(rows), tuple(cut), tuple(bag_rows))
+    return Encoding(tuple(rows), tuple(cut), tuple(bag_rows), train.field_names)
 
 
 def planted(num_rows: int = 30_000, seed: int = 0) -> FieldTable:

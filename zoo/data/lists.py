@@ -37,15 +37,23 @@ def check_output(path: Path) -> None:
         raise InputError(f"cannot write {path}: {missing(path.absolute().parent)}")
 
 
-def write_lists(path: Path, users: np.ndarray, items: np.ndarray, scores: np.ndarray) -> int:
+def write_lists(path: Path, users: np.ndarray, items: np.ndarray, scores: np.ndarray, who: str = "user") -> int:
     """Write lists as rows user, item, rank (from 1), score, as CSV or Parquet by the path's name; returns their number.
 
     `users` are raw ids [users], `items` raw ids and `scores` float32, both [users, k]; entries of score -inf are left
-    out. The file is written whole or not at all.
+    out. `who` is the first column's name. The file is written whole or not at all.
     """
     row, place = np.nonzero(np.isfinite(scores))
-    columns = {"user": users[row], "item": items[row, place], "rank": place + 1, "score": scores[row, place]}
-    frame = pl.DataFrame({name: _series(column) for name, column in columns.items()})
+    columns = {who: users[row], "item": items[row, place], "rank": place + 1, "score": scores[row, place]}
+    return _write(path, pl.DataFrame({name: _series(column) for name, column in columns.items()}))
+
+
+def write_predictions(path: Path, predictions: np.ndarray) -> int:
+    """Write rows row (from 1), prediction, as `write_lists` does; returns their number."""
+    return _write(path, pl.DataFrame({"row": np.arange(1, len(predictions) + 1), "prediction": predictions}))
+
+
+def _write(path: Path, frame: pl.DataFrame) -> int:
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         (frame.write_parquet if path.suffix == ".parquet" else frame.write_csv)(unfinished)
