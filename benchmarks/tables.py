@@ -77,7 +77,7 @@ def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
         lines.append(
             (
                 f"{runs[0]['model']}/{runs[0]['recipe']}",
-                f"{runs[0]['data']} ({runs[0]['split']})",
+                f"{runs[0]['data']} ({'; '.join(filter(None, (runs[0]['split'], claim.note)))})",
                 ", ".join(metrics),
                 "; ".join(
                     [_published(entry) for entry in claim.published]
@@ -102,7 +102,7 @@ def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list
         metrics = [f"{name} {statistics.mean(_metrics(record)[name] for record in runs):.4f}" for name in claim.metrics]
         after = f" in {_seconds(runs):.0f} s" if _seconds(runs) else ""
         found.setdefault(f"{runs[0]['model']}/{runs[0]['recipe']}", []).append(
-            f"{claim.data}: {', '.join(metrics)}{after}"
+            f"{claim.data}{f' ({claim.note})' if claim.note else ''}: {', '.join(metrics)}{after}"
         )
     return found
 
