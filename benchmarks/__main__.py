@@ -9,7 +9,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import graph, isolated, limits, quality, report, rows, streaming, throughput, trees, tuning
+from benchmarks import (
+    batch_scaling,
+    graph,
+    isolated,
+    limits,
+    quality,
+    report,
+    rows,
+    streaming,
+    throughput,
+    trees,
+    tuning,
+)
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
 from zoo.__main__ import Parser
@@ -92,6 +104,14 @@ def parser() -> Parser:
     added = suite("trees", trees.run, "gradient boosted trees of scikit-learn on the fields of ratings")
     added.add_argument(
         "--data", nargs="+", default=["book-crossing", "book-crossing-new"], metavar="NAME", help="(default: the books)"
+    )
+    added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite("batch_scaling", batch_scaling.run, "AUC against the batch, under four rules that scale the rates")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--data", default="frappe", metavar="DATA")
+    added.add_argument(
+        "--batches", nargs="+", type=_positive, default=[1024, 4096, 16384], metavar="N", help="the least is the base"
     )
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
 

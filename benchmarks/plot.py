@@ -1,5 +1,6 @@
 """Plots of records, as SVGs that are the same byte for byte for the same records."""
 
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,3 +100,24 @@ def draw_graph(records: Sequence[Record], path: Path) -> None:
             panel.grid(alpha=0.3)
             panel.legend()
         figure.suptitle(device, fontsize=9)
+
+
+def draw_batch_scaling(records: Sequence[Record], path: Path) -> None:
+    """Mean test AUC against the batch, a line a rule, bars of one standard deviation; a rule that diverged has gaps."""
+    chosen = newest(records, lambda record: (record["rule"], record["batch_size"], record["seed"]))
+    batches = sorted({record["batch_size"] for record in chosen})
+    with drawn(records, path, 6.0) as (figure, device):
+        panel = figure.subplots()
+        for rule in sorted({record["rule"] for record in chosen} - {"base"}):
+            own = [r for r in chosen if r["rule"] in (rule, "base") and "metrics" in r]
+            groups = {size: [r["metrics"]["auc"] for r in own if r["batch_size"] == size] for size in batches}
+            groups = {size: values for size, values in groups.items() if values}
+            means = [statistics.mean(values) for values in groups.values()]
+            spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in groups.values()]
+            panel.errorbar(list(groups), means, spreads, fmt="o-", label=rule, markersize=3, capsize=2)
+        panel.set(xscale="log", xlabel="batch", ylabel="test AUC")
+        panel.set_xticks(batches, [f"{size:,}" for size in batches])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+        panel.legend()
+        figure.suptitle(f"{chosen[0]['model']} on {chosen[0]['data']}; {device}", fontsize=9)

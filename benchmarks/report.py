@@ -1,4 +1,4 @@
-"""python -m benchmarks report: tables of README.md and docs/benchmarks.md, and what zoo list shows, from the records.
+"""python -m benchmarks report: tables of README.md and of pages of docs, and what zoo list shows, from the records.
 
 A table stands between `<!-- report:NAME -->` and `<!-- /report:NAME -->`; the names are those of TABLES.
 """
@@ -18,7 +18,7 @@ from zoo.errors import InputError
 
 RECORDS = ROOT / "benchmarks" / "records"
 EXPECTED = ROOT / "zoo" / "expected.json"
-FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "feature-interactions.md")
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "quality": lambda records: tables.quality(records, claims.CLAIMS),
@@ -30,6 +30,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "tune": tables.tune,
     "graph": tables.graph,
     "trees": tables.trees,
+    "batch_scaling": tables.batch_scaling,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")

@@ -244,6 +244,28 @@ def tune(records: Sequence[Record]) -> Table:
     return Table(header, lines, _note(records, "On validation rows; the test part is not looked at."))
 
 
+def batch_scaling(records: Sequence[Record]) -> Table:
+    """A line a batch, a column a rule: test AUC, mean and spread over seeds; the smallest batch is shared by all."""
+    chosen = newest(records, lambda record: (record["rule"], record["batch_size"], record["seed"]))
+    rules = sorted({record["rule"] for record in chosen} - {"base"})
+    lines = []
+    for batch_size in sorted({record["batch_size"] for record in chosen}):
+        cells = [
+            _auc([r for r in chosen if r["batch_size"] == batch_size and r["rule"] in (rule, "base")]) for rule in rules
+        ]
+        lines.append((f"{batch_size:,}", *cells))
+    seeds = _joined(str(record["seed"]) for record in chosen)
+    text = f"Test AUC of {chosen[0]['model']} on {chosen[0]['data']}, mean ± standard deviation over seeds {seeds}."
+    return Table(("batch", *rules), tuple(lines), _note(chosen, text))
+
+
+def _auc(runs: Sequence[Record]) -> str:
+    if not runs:
+        return "-"
+    lost = sum("diverged" in record for record in runs)
+    return f"{lost} of {len(runs)} diverged" if lost else mean_and_spread([r["metrics"]["auc"] for r in runs])
+
+
 def graph(records: Sequence[Record]) -> Table:
     """The propagation by size and out of cache, a step's temporaries, quality by depth and time."""
     chosen = newest(

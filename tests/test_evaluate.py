@@ -11,6 +11,7 @@ import pytest
 
 import zoo
 from zoo import evaluate, names, run
+from zoo.data import fields
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.errors import InputError
@@ -365,3 +366,13 @@ def test_gowalla(zoo_data):
     seconds = min(timed(lambda: evaluate.ranking_of_vectors(queries, items, split)) for _ in range(3))
     print(f"gowalla, {split.train.num_users} users x {split.train.num_items} items: {seconds:.2f} s")
     assert seconds < 6
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_clicks_of_a_test_part_of_one_class_are_refused(label):
+    """Train may have both: it is the held-out part whose AUC is undefined, and this is said, not 0 or NaN."""
+    test = fields.from_raw({"color": np.array(["red", "blue"])}, np.full(2, label))
+    with pytest.raises(InputError, match=f"undefined: all labels are {label}"):
+        evaluate.click_metrics(np.array([0.1, -0.2]), test)
+    found = evaluate.click_metrics(np.array([0.1, -0.2]), test, ("log_loss",))
+    assert 0 < found["log_loss"] < 1

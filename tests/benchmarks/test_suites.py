@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks import (
+    batch_scaling,
     claims,
     graph_step,
     limits,
@@ -187,6 +188,63 @@ def test_a_step_of_ngcf_holds_fewer_than_four_node_matrices_a_layer():
     for model in ("ngcf/paper", "ngcf/released", "lightgcn/paper"):
         held = graph_step.measure(graph_step.Configuration("memory", model, entries=1_000_000))
         assert held["matrices_a_layer"] < 4, model
+
+
+def test_rules_of_batch_scaling():
+    made = list(batch_scaling.configurations([64, 16], [0, 1], "D", {}))
+    assert [(c["rule"], c["batch_size"], c["seed"]) for c in made[::5]] == [("base", 16, 0), ("base", 16, 1)]
+    dense, rows, l2 = made[0]["settings"].values()
+    found = {c["rule"]: list(c["settings"].values()) for c in made[1:5]}
+    assert found["cowclip"] == pytest.approx([2 * dense, rows, 4 * l2])
+    assert found["linear"] == pytest.approx([4 * dense, 4 * rows, l2])
+    assert found["sqrt"] == pytest.approx([2 * dense, 2 * rows, l2])
+    assert found["unscaled"] == [dense, rows, l2]
+
+
+def test_batch_scaling_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="a plot needs the extra `plots`")
+    monkeypatch.setattr(plot, "PLOTS", tmp_path)
+    asked = ["batch_scaling", "--data", "planted", "--batches", "32", "64", "--seeds", "0", "--records", str(tmp_path)]
+    left = [2]
+
+    def measured(configuration):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return configuration | {"model": "M", "metrics": {"auc": 0.9}, "environment": ENVIRONMENT}
+
+    monkeypatch.setattr(batch_scaling, "measured", measured)
+    assert main(asked) == 130
+    lines = (tmp_path / "batch_scaling.jsonl").read_text()
+    left[0] = 3
+    assert main(asked) == left[0] == 0
+    again = (tmp_path / "batch_scaling.jsonl").read_text()
+    assert again.startswith(lines) and len(lines.splitlines()) == 2 and len(again.splitlines()) == 5
+    assert main(asked) == 0 and (tmp_path / "batch_scaling.jsonl").read_text() == again
+    drawn = (tmp_path / "batch_scaling.svg").read_bytes()
+    assert b"cowclip" in drawn and b"unscaled" in drawn
+    monkeypatch.setitem(batch_scaling.BASE, "learning_rate", 0.1)  # another base is another study
+    left[0] = 5
+    assert main(asked) == left[0] == 0
+
+
+def test_a_run_of_batch_scaling():
+    base = next(batch_scaling.configurations([64, 128], [0], "planted:num_rows=300", batch_scaling.QUICK))
+    found = batch_scaling.measured(base)
+    assert found["rule"] == "base" and found["training"]["steps"] == 5 and 0 < found["metrics"]["auc"] < 1
+
+
+def test_a_rule_that_diverged_is_said():
+    def record(rule, batch_size, seed, auc):
+        found = {"metrics": {"auc": auc}} if auc else {"diverged": "the loss is nan"}
+        made = {"rule": rule, "batch_size": batch_size, "seed": seed, "model": "M", "data": "D"}
+        return made | found | {"environment": ENVIRONMENT}
+
+    records = [record("base", 16, seed, 0.9 + seed / 100) for seed in (0, 1)]
+    records += [record("linear", 64, 0, 0.8), record("linear", 64, 1, None), record("cowclip", 64, 0, 0.9)]
+    table = tables.batch_scaling(records)
+    assert table.header == ("batch", "cowclip", "linear")
+    assert table.rows == (("16", "0.9050 ± 0.0071", "0.9050 ± 0.0071"), ("64", "0.9000", "1 of 2 diverged"))
 
 
 def test_quality_takes_the_newest_of_each_seed_and_its_spread():

@@ -217,6 +217,14 @@ def test_bad_sparse_lines_are_named(tmp_path, text, wanted):
     assert str(path) in message and wanted in message
 
 
+def test_files_of_one_table_have_as_many_fields_a_line(tmp_path):
+    first, second = tmp_path / "a.libfm", tmp_path / "b.libfm"
+    first.write_text("1 3:1 7:1\n0 2:1 9:1\n")
+    second.write_text("1 3:1 7:1 8:1\n")
+    message = refusal(field_readers.read_sparse, [first, second])
+    assert f"{second} has 3 fields a line, but {first} has 2" in message
+
+
 def test_delimited(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("color,price:float,clicked\nred,1.5,1\n,,0\nblue,2,1\n")
