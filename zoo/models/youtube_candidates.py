@@ -14,9 +14,9 @@ videos. `full` has the softmax over all videos, for small catalogues.
 """
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import Array
 
 from zoo import negatives, objectives, optimizers, schedules, tasks
@@ -64,7 +64,9 @@ class YouTubeCandidates(nn.Module):
         init = nn.initializers.normal(self.init_scale)
         self.watched = Embed(self.spec.num_items, self.embedding_dim, init)
         self.video = Embed(self.spec.num_items, self.embedding_dim, init)
-        self.tower = MLP(layers(self.depth, self.embedding_dim)) if self.depth else nn.Dense(self.embedding_dim)
+        self.tower = MLP(layers(self.depth, self.embedding_dim))
+        if self.depth == 0:
+            self.linear = nn.Dense(self.embedding_dim)
 
     @property
     def num_items(self) -> int:
@@ -75,7 +77,7 @@ class YouTubeCandidates(nn.Module):
 
     def query(self, batch: Batch, prepared: tuple, *, train: bool = False) -> Array:
         inputs = watched(self, self.watched, batch)
-        return self.tower(inputs, train=train) if self.depth else self.tower(inputs)
+        return self.tower(inputs, train=train) if self.depth else self.linear(inputs)
 
     def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
         return self.video.all() if ids is None else self.video(ids)
@@ -112,11 +114,12 @@ def cost(recipe: Recipe, model: TiedCandidates | YouTubeCandidates) -> Cost:
 def softmax_cost(recipe: Recipe, model: TiedCandidates | YouTubeCandidates) -> Cost:
     """The query against each class of the softmax: the batch's own, the sample, or all videos."""
     batch, dim = recipe.batch_size, model.embedding_dim
-    objective, settings = function_of(recipe.objective)
-    if objective is objectives.in_batch_softmax:
+    objective: Any = recipe.objective
+    function, _ = function_of(objective)
+    if function is objectives.in_batch_softmax:
         return dot_product_cost(recipe, dim)
-    sampled = objective is objectives.sampled_softmax
-    classes = recipe.objective.keywords["sampler"].keywords["count"] if sampled else model.num_items
+    sampled = function is objectives.sampled_softmax
+    classes = objective.keywords["sampler"].keywords["count"] if sampled else model.num_items
     return Cost(bytes=3 * 4 * ((batch + classes) * dim + batch * classes), flops=6.0 * batch * classes * dim)
 
 
@@ -152,12 +155,12 @@ RECIPES = {
         epochs=10,
     ),
     "smoke": tasks.ranking(
-        model=partial(YouTubeCandidates, embedding_dim=8, depth=1),
+        model=partial(TiedCandidates, embedding_dim=8),
         examples=partial(tasks.history_examples, longest=10),
-        objective=partial(objectives.sampled_softmax, sampler=partial(negatives.popularity, count=100)),
-        optimizer=optimizers.adam,
-        learning_rate=0.01,
+        objective=objectives.in_batch_softmax,
+        optimizer=optimizers.adagrad,
+        learning_rate=0.3,
         batch_size=64,
-        epochs=10,
+        epochs=20,
     ),
 }
