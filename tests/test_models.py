@@ -189,8 +189,7 @@ def test_learns_a_checkerboard(model, tmp_path):
     data = from_raw(user[kept], item[kept])
     result = zoo.train(f"{model}/smoke", data=data, split="random", epochs=60, workdir=tmp_path / "run")
     constants = result.prepared.examples.constants
-    columns = {"user": np.arange(num, dtype=np.int32)}
-    queries = evaluate.query_vectors(result.prepared.model, result.state, constants, columns)
+    queries = evaluate.query_vectors(result.prepared.model, result.state, constants, result.prepared.examples.test)
     scores = np.asarray(queries @ evaluate.item_vectors(result.prepared.model, result.state, constants).T)
     worst_liked = np.where(liked.reshape(num, num), scores, np.inf).min(1)
     best_other = np.where(liked.reshape(num, num), -np.inf, scores).max(1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo.embedding import Embed
-from zoo.types import Batch, Cost, Spec
+from zoo.types import PADDING, Batch, Cost, Spec
 
 
 # The last layer of a tower starts near 0, so that a model opens at its base score: the chance loss.
@@ -39,6 +39,20 @@ def look_up(table: Embed, batch: Batch) -> Array:
         there = ((bag >= 0) & (bag < table.num_rows)).astype(rows.dtype)
         means.append(table.bag(bag, there / jnp.maximum(jnp.sum(there, axis=1, keepdims=True), 1.0)))
     return jnp.concatenate([rows, jnp.stack(means, axis=1)], axis=1)
+
+
+def history(batch: Batch, log: Array, longest: int) -> tuple[Array, Array]:
+    """The bag of an example's history, gathered from the log: ids int32 [batch, longest], and the weights of a mean.
+
+    A weight is 1 / length where there is an entry, else 0, with id PADDING. An empty history has weights 0, and so the
+    mean 0.
+    """
+    start, length = batch["history_start"], batch["history_length"]
+    length = jnp.where(length == PADDING, 0, length)[:, None]
+    place = jnp.arange(longest)[None, :]
+    there = place < length
+    ids = log.at[jnp.where(there, start[:, None] + place, PADDING)].get(mode="fill", fill_value=PADDING)
+    return ids, there / jnp.maximum(length, 1)
 
 
 class MLP(nn.Module):

@@ -118,7 +118,8 @@ def sampled_softmax(
     """Softmax cross-entropy against items drawn once for the whole batch (see zoo.negatives), with the logQ correction.
 
     Logits are s - log Q(item), Q the expected count of the item among the negatives; with `correct=False` plain s.
-    Drawn copies of an example's own item are not negatives.
+    Drawn copies of an example's own item are not negatives. It stands in the softmax once, so its Q is at most 1, and
+    the loss goes to that of the full softmax as the sample grows.
     """
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)
@@ -127,7 +128,7 @@ def sampled_softmax(
     positive = jnp.sum(query * positives, -1) / temperature
     negative = query @ model.item_vectors(drawn, prepared).T / temperature  # [batch, negatives]
     if correct:
-        positive = positive - log_q(batch["item"])
+        positive = positive - jnp.minimum(log_q(batch["item"]), 0.0)
         negative = negative - log_q(drawn)[None, :]
     negative = jnp.where(drawn[None, :] == batch["item"][:, None], -jnp.inf, negative)
     loss = jax.nn.logsumexp(jnp.concatenate([positive[:, None], negative], 1), axis=1) - positive

@@ -1,0 +1,82 @@
+"""What a user had watched before an example, as a range of one log: no bag of an example is ever written out.
+
+    log[start : start + length]     the videos of an example's history, at most `longest` of them
+
+A range is two numbers an example, whatever the length of the bag, and the log is no longer than twice the data.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.data.interactions import Interactions
+
+
+class Ranges(NamedTuple):
+    start: np.ndarray  # int32 [n], first place in the log
+    length: np.ndarray  # int32 [n], 0 for an empty history
+
+
+class Histories(NamedTuple):
+    log: np.ndarray  # int32 [m], items, user after user
+    rows: np.ndarray  # int64 [n], the interactions in the order of the examples
+    examples: Ranges  # what was known before each of them
+    queries: Ranges  # of each user [num_users], all that is known
+
+
+def before(train: Interactions, longest: int) -> Histories:
+    """The latest watches before each watch, history rolled back: the log is in order of user and time.
+
+    Watches of equal time stand in their order in the file. The first watch of a user has an empty history.
+    """
+    assert train.timestamp is not None, "without times there is no before"
+    order = np.lexsort((train.timestamp, train.user))
+    count = np.bincount(train.user, minlength=train.num_users)
+    first = np.cumsum(count) - count
+    return Histories(
+        log=train.item[order],
+        rows=order,
+        examples=_latest(first[train.user[order]], np.arange(len(order)), longest),
+        queries=_latest(first, first + count, longest),
+    )
+
+
+def others(train: Interactions, longest: int, seed: int = 0) -> Histories:
+    """For data without times: other watches of the user than the example's, drawn at random where they are too many.
+
+    Each user's watches stand in the log twice in one random order, so those that follow an example, round the circle,
+    are a random part of the others.
+    """
+    order = np.lexsort((np.random.default_rng(seed).random(len(train)), train.user))
+    count = np.bincount(train.user, minlength=train.num_users)
+    first = np.cumsum(count) - count
+    user = train.user[order]
+    twice = np.argsort(np.concatenate([user, user]), kind="stable") % len(order)
+    length = np.minimum(count, longest)
+    return Histories(
+        log=train.item[order][twice],
+        rows=order,
+        examples=_ranges(np.arange(len(order)) + first[user] + 1, np.minimum(count - 1, longest)[user]),
+        queries=_ranges(2 * first, length),
+    )
+
+
+def fixed_number(user: np.ndarray, per_user: int, seed: int = 0) -> np.ndarray:
+    """Positions of `per_user` rows of each user that occurs in `user` int [n], so that all users weigh the same.
+
+    They are drawn at random, without repeats where a user has enough rows, and else each as often as any, give or take
+    one.
+    """
+    order = np.lexsort((np.random.default_rng(seed).random(len(user)), user))
+    _, first, count = np.unique(user[order], return_index=True, return_counts=True)
+    return order[first[:, None] + np.arange(per_user) % count[:, None]].reshape(-1)
+
+
+def _latest(first: np.ndarray, stop: np.ndarray, longest: int) -> Ranges:
+    """The last `longest` places of [first, stop)."""
+    start = np.maximum(first, stop - longest)
+    return _ranges(start, stop - start)
+
+
+def _ranges(start: np.ndarray, length: np.ndarray) -> Ranges:
+    return Ranges(start.astype(np.int32), length.astype(np.int32))
