@@ -62,7 +62,13 @@ def parser() -> Parser:
     added = suite("throughput", throughput.run, "training speed of every recipe of some models, against the limits")
     added.add_argument("--quick", **quick)
     added.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
-    added.add_argument("--rows", type=_positive, default=30_000, metavar="N", help="users, and items (default 30000)")
+    added.add_argument(
+        "--rows",
+        type=_positive,
+        default=30_000,
+        metavar="N",
+        help="users, and items, or rows of all fields (default 30000)",
+    )
     added.add_argument(
         "--zipf", type=float, default=1.0, metavar="X", help="exponent of the skew, 0 uniform (default 1)"
     )

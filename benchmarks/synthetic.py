@@ -1,8 +1,18 @@
-"""Made-up interactions of any size and skew. Only speed is measured on them: they teach nothing."""
+"""Made-up interactions and tables of fields of any size and skew: for speed, not for what models reach on them."""
 
 import numpy as np
 
+from zoo.data import fields as zoo_fields
+from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
+from zoo.data.splits import Split
+from zoo.errors import InputError
+from zoo.recipe import Examples
+from zoo.types import Spec
+
+
+NUM_FIELDS = 39  # as Criteo's
+SMALL_FIELDS, SMALL_SIZE = 13, 32  # its numbers, cut into buckets
 
 
 def zipf_ids(rng: np.random.Generator, size: int, num_rows: int, exponent: float) -> np.ndarray:
@@ -27,4 +37,48 @@ def interactions(num_users: int, num_items: int, size: int, exponent: float, see
         timestamp=np.arange(size, dtype=np.int64),
         user_ids=np.arange(num_users),
         item_ids=np.arange(num_items),
+    )
+
+
+def field_sizes(num_rows: int) -> tuple[int, ...]:
+    """Rows of 39 fields as Criteo's, `num_rows` in all: 13 of 32 buckets each, then 26 of which each is sqrt(2) times
+    as large as the one before."""
+    left = num_rows - SMALL_FIELDS * SMALL_SIZE
+    share = 2 ** (np.arange(NUM_FIELDS - SMALL_FIELDS) / 2)
+    sizes = (left * share / share.sum()).astype(int)
+    if sizes[0] < 1:
+        raise InputError(f"{num_rows:,} rows are too few for {NUM_FIELDS} fields as Criteo's: take at least 30,000")
+    sizes[-1] += left - sizes.sum()
+    return (SMALL_SIZE,) * SMALL_FIELDS + tuple(sizes.tolist())
+
+
+def fields(num_rows: int, size: int, exponent: float, seed: int) -> FieldTable:
+    """`size` examples of field_sizes(num_rows) with skewed values. Clicks follow single values, not pairs:
+
+    log odds = -1 + sum_f a_f,    a_f normal with standard deviation 0.3
+    """
+    rng = np.random.default_rng(seed)
+    sizes = field_sizes(num_rows)
+    codes = np.stack([zipf_ids(rng, size, rows, exponent) for rows in sizes], axis=1)
+    log_odds = np.full(size, -1.0)
+    for rows, column in zip(sizes, codes.T):
+        log_odds += 0.3 * rng.standard_normal(rows)[column]
+    return FieldTable(
+        names=tuple(f"field_{i}" for i in range(len(sizes))),
+        levels=tuple(np.arange(rows) for rows in sizes),
+        codes=codes,
+        numeric_names=(),
+        numbers=np.empty((size, 0), np.float32),
+        label=(rng.random(size) < 1 / (1 + np.exp(-log_odds))).astype(np.float32),
+    )
+
+
+def field_examples(split: Split) -> Examples:
+    """As tasks.click_examples, but every value has a row, met in training or not: tables are as large as asked for."""
+    every = zoo_fields.Encoding(tuple(np.arange(len(levels), dtype=np.int32) for levels in split.train.levels), ())
+    rate = split.train.label.mean(dtype=np.float64)
+    return Examples(
+        spec=Spec(field_sizes=every.field_sizes, base_score=float(np.log(rate / (1 - rate)))),
+        train={"fields": every.encode(split.train), "label": split.train.label},
+        test={"fields": every.encode(split.test)},
     )

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import isolated, synthetic, timing
 from zoo import chunks, make_train_step, names, scan_steps
 from zoo.data import splits
+from zoo.data.fields import FieldTable
 from zoo.recipe import Recipe, override
 from zoo.run import Job, Prepared, fetch, prepare
 
@@ -19,9 +20,9 @@ from zoo.run import Job, Prepared, fetch, prepare
 @dataclass(frozen=True)
 class Configuration:
     model: str  # model/recipe
-    rows: int  # users, and as many items
+    rows: int  # users, and as many items; of a recipe that reads fields, rows of all fields together
     interactions: int  # less the held-out part: the examples of an epoch
-    zipf: float  # exponent of the skew of users and items, 0 uniform
+    zipf: float  # exponent of the skew of users and items, or of values, 0 uniform
     batch_size: int | None = None  # None: the recipe's
     embedding_dim: int | None = None
     repeats: int = timing.MIN_REPEATS
@@ -91,7 +92,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
 
 
 def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:
-    """The recipe with the overrides asked for, prepared on made-up interactions as zoo.run prepares a job."""
+    """The recipe with the overrides asked for, prepared on made-up data as zoo.run prepares a job."""
     recipe = names.recipe(configuration.model)[2]
     settings = {"batch_size": configuration.batch_size, "embedding_dim": configuration.embedding_dim}
     recipe = override(recipe, {name: value for name, value in settings.items() if value is not None})
@@ -99,7 +100,11 @@ def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:
     recipe = replace(recipe, learning_rate=recipe.learning_rate / 100)
     recipe = replace(recipe, split=recipe.split or splits.random, repeats=None)
     rows, size = configuration.rows, configuration.interactions
-    data = synthetic.interactions(rows, rows, size, configuration.zipf, configuration.seed)
+    if recipe.reads is FieldTable:
+        recipe = replace(recipe, examples=synthetic.field_examples)
+        data = synthetic.fields(rows, size, configuration.zipf, configuration.seed)
+    else:
+        data = synthetic.interactions(rows, rows, size, configuration.zipf, configuration.seed)
     return recipe, prepare(Job(recipe, data, {}, configuration.seed))
 
 

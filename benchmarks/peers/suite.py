@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quality, tables
-from benchmarks.peers import graph, mf, turns
+from benchmarks.peers import ctr, graph, mf, turns
 from benchmarks.peers.turns import Bench, Comparison, Unavailable, ask_peer
 from zoo import records
 from zoo.errors import InputError
 
 
-COMPARISONS: dict[str, Sequence[Comparison]] = {"mf": mf.COMPARISONS, "lightgcn": graph.LIGHTGCN, "ngcf": graph.NGCF}
+COMPARISONS: dict[str, Sequence[Comparison]] = {
+    "mf": mf.COMPARISONS,
+    "lightgcn": graph.LIGHTGCN,
+    "ngcf": graph.NGCF,
+    **ctr.COMPARISONS,
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         for comparison in chosen:
             python = comparison.folder / "bin" / "python"
             bench = Bench(Path(folder), python, 1 if options.quick else options.repeats, options.quick)
-            reason = quality.absent_data(comparison.data)
+            reason = None if comparison.data == ctr.DATA else quality.absent_data(comparison.data)
             if reason:
                 print(f"{comparison.name}: skipped: {reason}")
                 continue

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import isolated, timing
 from zoo import chunks, evaluate, make_train_step, names, scan_steps, workdir
 from zoo.recipe import describe
-from zoo.run import fetch, prepare
+from zoo.run import Job, fetch, prepare
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,15 @@ class Configuration:
 
 
 def measure(configuration: Configuration) -> dict[str, Any]:
+    request = names.Request(configuration.model, configuration.data, "published", settings=configuration.settings)
+    return train(names.job(request, workdir.load_data(Path(configuration.file))), configuration)
+
+
+def train(job: Job, configuration: Configuration) -> dict[str, Any]:
     """Seconds of the recipe's epochs: orders drawn on the host, chunks of steps, metrics fetched, as zoo.run does.
 
     Compilation and the initial state are apart.
     """
-    request = names.Request(configuration.model, configuration.data, "published", settings=configuration.settings)
-    job = names.job(request, workdir.load_data(Path(configuration.file)))
     recipe, prepared = job.recipe, prepare(job)
     examples, objective = prepared.examples, recipe.objective
     assert objective is not None, "a closed form is not trained"

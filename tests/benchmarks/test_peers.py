@@ -11,9 +11,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import tables
+from benchmarks import synthetic, tables
 from benchmarks.__main__ import main
-from benchmarks.peers import judge, lightgcn_step, mf, recommend, suite, train, turns
+from benchmarks.peers import ctr, ctr_step, judge, lightgcn_step, mf, recommend, suite, train, turns
 from benchmarks.peers.turns import Bench, Comparison, Figure
 from tests.helpers import ENVIRONMENT
 from zoo import workdir
@@ -207,6 +207,28 @@ def test_what_the_peer_gets_is_what_the_steps_of_lightgcn_did(bench, tmp_path):
     final = sum(np.linalg.matrix_power(adjacency, layer) for layer in range(4)) @ vectors / 4
     with np.load(answer) as ours:
         np.testing.assert_allclose(np.concatenate([ours["users"], ours["items"]]), final, atol=1e-5)
+
+
+def test_our_side_of_clicks_and_a_judge_of_scores(bench, tmp_path, monkeypatch):
+    """One pass over the file that both sides read, with a row for every value, judged by the AUC of the test part."""
+    monkeypatch.setattr(ctr, "NUM_ROWS", 30_000)
+    monkeypatch.setattr(ctr, "BATCH", 64)
+    monkeypatch.setattr(ctr, "TEST", 500)
+    file = ctr.fields_file(bench)
+    settings = {"embedding_dim": 2, "batch_size": 64, "epochs": 1}
+    found = ctr_step.measure(train.Configuration(str(file), "fm/clicks", ctr.DATA, settings))
+    assert found["examples"] == 64 * ctr.STEPS and found["metrics"]["auc"] > 0.55
+    with np.load(file) as data:
+        label = data["label"][data["part"] == 2]
+        assert [len(data[f"levels_{i}"]) for i in range(39)] == list(synthetic.field_sizes(30_000))
+    np.savez(tmp_path / "answer.npz", scores=label)
+    assert ctr.judged(file, tmp_path / "answer.npz") == {"auc": 1.0}
+
+
+def test_a_tolerance_is_stated_and_kept():
+    figure = Figure("", "pairs/s", [6.0], [2.0], 1.0, "auc", [0.75], [0.754], tolerance=0.005).as_record()
+    assert tables.met(figure) and not tables.met(figure | {"tolerance": 0.003})
+    assert not tables.met({name: value for name, value in figure.items() if name != "tolerance"})
 
 
 def test_each_comparison_names_an_environment_that_setup_makes():
