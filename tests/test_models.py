@@ -118,6 +118,7 @@ def test_padding_changes_nothing(model, rule):
     np.testing.assert_allclose(metrics["loss_sum"], padded_metrics["loss_sum"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TRAINED)
 def test_compiled_and_not_agree(model):
     job, prepared, batch, constants = made(model)
@@ -139,6 +140,7 @@ def test_the_step_lowers_for_every_platform(model, platform):
     assert "callback" not in text and "outfeed" not in text  # nothing is read by the host inside a step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TRAINED)
 def test_saved_and_restored_bit_for_bit(model, tmp_path):
     _, after, _ = one_step(model, made(model)[2])
