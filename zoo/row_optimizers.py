@@ -47,8 +47,9 @@ def update_distinct(
         def piece(x):
             return jax.lax.dynamic_slice_in_dim(x, index * BLOCK, BLOCK)
 
+        table, state = held
         part = RowGradient(piece(gradient.ids), piece(gradient.sums), piece(gradient.counts))
-        return rule.update(*held, part, step)
+        return rule.update(table, state, part, step)
 
     return jax.lax.fori_loop(0, -(-gradient.distinct // BLOCK), block, (table, state))
 
