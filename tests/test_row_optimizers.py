@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from zoo import optimizers, row_optimizers
-from zoo.embedding import RowGradient, summed_gradient
+from zoo.embedding import BLOCK, RowGradient, summed_gradient
 from zoo.types import PADDING
 
 
@@ -238,3 +238,21 @@ def test_l2_of_whole_tables_moves_rows_that_no_batch_met():
     got = trained(rule)
     want = trained_densely(optax.chain(optax.add_decayed_weights(0.5), optax.adam(0.1)))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "rowwise_adagrad", "adam", "rowwise_adam"])
+def test_blocks_of_distinct_rows_are_one_update(name):
+    """More lookups than a block holds, a part of them the same and some padding, against one call on all entries."""
+    rng = np.random.default_rng(0)
+    rule = getattr(row_optimizers, name)(0.1)
+    num_rows = 3 * BLOCK
+    ids = jnp.asarray(rng.integers(0, num_rows, 2 * BLOCK + 5, dtype=np.int32)).at[7].set(num_rows)
+    lookup = {"ids": ids, "rows": jnp.zeros((len(ids), 2))}
+    gradient = jnp.asarray(rng.standard_normal((len(ids), 2)), jnp.float32)
+    table = jnp.asarray(rng.standard_normal((num_rows, 2)), jnp.float32)
+    summed, _, overflow = summed_gradient([(lookup, gradient)], num_rows, jnp.zeros(num_rows, jnp.int32))
+    assert not overflow and summed.distinct == len(np.unique(ids)) - 1 > BLOCK
+    step = jnp.asarray(3)
+    found = jax.jit(partial(row_optimizers.update_distinct, rule))(table, rule.init(table), summed, step)
+    for ours, whole in zip(jax.tree.leaves(found), jax.tree.leaves(rule.update(table, rule.init(table), summed, step))):
+        np.testing.assert_allclose(ours, whole, rtol=1e-6, atol=1e-7)

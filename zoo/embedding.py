@@ -24,6 +24,8 @@ from zoo.types import PADDING
 
 Initializer = Callable[..., Array]
 
+BLOCK = 2**14  # rows that an update takes at a time
+
 
 class Embed(nn.Module):
     """A table of `num_rows` vectors of `dim` numbers.
@@ -117,6 +119,7 @@ class RowGradient(NamedTuple):
     sums: Array  # float [rows, dim]; [num_rows, dim] where ids is None
     counts: Array | None  # float [rows], how often the id occurs in the batch
     values: Array | None = None  # float [rows, dim], the rows themselves where the lookup has them at hand
+    distinct: Array | None = None  # int32 [], how many entries are used: the first ones
 
 
 def to_collection(tables: Mapping[str, Array]) -> dict:
@@ -194,18 +197,12 @@ def summed_gradient(
     slot = slot.at[ids].set(position, mode="drop")
     owner = slot.at[ids].get(mode="fill", fill_value=len(ids))  # where an id adds up; out of range for padding
     first = owner == position
-    capacity = len(ids)
-    overflow = jnp.zeros((), bool)
-    limits = [lookup["distinct_rows"].shape[0] for lookup, _ in lookups if "distinct_rows" in lookup]
-    if limits and min(limits) < capacity:
-        capacity = min(limits)
-        compact = jnp.cumsum(first, dtype=jnp.int32) - 1
-        owner = compact.at[owner].get(mode="fill", fill_value=capacity)
-        overflow = jnp.any(compact >= capacity)
-        entry = jnp.where(first, owner, capacity)
-        row_ids = jnp.full((capacity,), num_rows, jnp.int32).at[entry].set(ids, mode="drop")
-    else:
-        row_ids = jnp.where(first, ids, num_rows)
+    compact = jnp.cumsum(first, dtype=jnp.int32) - 1  # the distinct ids one after the other, so that a rule can stop
+    limit = min([len(ids), *(lookup["distinct_rows"].shape[0] for lookup, _ in lookups if "distinct_rows" in lookup)])
+    capacity = limit if limit <= BLOCK else -(-limit // BLOCK) * BLOCK
+    owner = compact.at[owner].get(mode="fill", fill_value=capacity)
+    row_ids = jnp.full((capacity,), num_rows, jnp.int32).at[jnp.where(first, owner, capacity)].set(ids, mode="drop")
+    overflow = compact[-1] >= limit
     counts = jnp.zeros((capacity,), jnp.float32).at[owner].add(1.0, mode="drop")
     sums = jnp.zeros((capacity, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     start = 0
@@ -213,7 +210,7 @@ def summed_gradient(
         size = lookup["ids"].size
         sums = _add_lookup(sums, lookup, gradient, owner[start : start + size])
         start += size
-    return RowGradient(row_ids, sums, counts), slot, overflow
+    return RowGradient(row_ids, sums, counts, distinct=compact[-1] + 1), slot, overflow
 
 
 def add_rows(target: Array, lookup: dict[str, Array], gradient: Array) -> Array:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -65,8 +66,20 @@ class MLP(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         for width in self.hidden_dims:
             x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            if train and self.dropout:
+                x = dropped(x, self.dropout, self.make_rng("dropout"))
         return x
+
+
+def dropped(x: Array, rate: float, key: Array) -> Array:
+    """x float [batch, width] with each number 0 with probability `rate`, the others divided by 1 - rate.
+
+    16 random bits a number, half of what flax's Dropout draws: on a CPU the draw is a good part of a step. The
+    rate is so rounded to 1 / 65536.
+    """
+    words = jax.random.bits(key, (len(x), -(-x.shape[1] // 2)), jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(len(x), -1)[:, : x.shape[1]]
+    return jnp.where(bits >= round(rate * 2**16), x / (1 - rate), 0.0)
 
 
 def sum_of_pairs(vectors: Array) -> Array:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from zoo.embedding import RowGradient
+from zoo.embedding import BLOCK, RowGradient
 
 
 LearningRate = float | Array | Callable[[Any], Any]
@@ -30,6 +30,28 @@ class RowOptimizer(NamedTuple):
     init: Callable[[Array], Any]
     update: Callable[[Array, Any, RowGradient, Array], tuple[Array, Any]]
     linear: bool = False
+    whole: bool = False  # it updates every row of the table, in one call a step
+
+
+def update_distinct(
+    rule: RowOptimizer, table: Array, state: Any, gradient: RowGradient, step: Array
+) -> tuple[Array, Any]:
+    """The rule's update, block by block of the entries used, stopping after the last: a batch's ids are often the same.
+
+    Entries are summed, so a row is in one block only.
+    """
+    if gradient.distinct is None or rule.whole or gradient.sums.shape[0] <= BLOCK:
+        return rule.update(table, state, gradient, step)
+
+    def block(index, held):
+        def piece(x):
+            return jax.lax.dynamic_slice_in_dim(x, index * BLOCK, BLOCK)
+
+        table, state = held
+        part = RowGradient(piece(gradient.ids), piece(gradient.sums), piece(gradient.counts))
+        return rule.update(table, state, part, step)
+
+    return jax.lax.fori_loop(0, -(-gradient.distinct // BLOCK), block, (table, state))
 
 
 def sgd(learning_rate: LearningRate) -> RowOptimizer:
@@ -152,7 +174,7 @@ def densely(optimizer: optax.GradientTransformation) -> RowOptimizer:
         updates, state = optimizer.update(dense, state, table)
         return optax.apply_updates(table, updates), state
 
-    return RowOptimizer(optimizer.init, update)
+    return RowOptimizer(optimizer.init, update, whole=True)
 
 
 def _rate(learning_rate: LearningRate, step: Array) -> Any:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from zoo import embedding, parallel
+from zoo import embedding, parallel, row_optimizers
 from zoo.errors import InputError
 from zoo.memory import available_bytes, readable
 from zoo.optimizers import Gradients, Optimizer
@@ -215,8 +215,8 @@ def _update_tables(
     for table, parts in gradients.rows.items():
         rule_state = row_state[table]["rule"]
         for gradient in parts:
-            tables[table], rule_state = optimizer.row_optimizer(table).update(
-                tables[table], rule_state, gradient, state.step
+            tables[table], rule_state = row_optimizers.update_distinct(
+                optimizer.row_optimizer(table), tables[table], rule_state, gradient, state.step
             )
         row_state[table] = {"slot": slots.get(table, row_state[table]["slot"]), "rule": rule_state}
     return tables, row_state, gradients.params, jnp.any(jnp.stack(overflows))
