@@ -137,12 +137,12 @@ RECIPES = {
     "tied": tasks.ranking(
         model=partial(TiedCandidates, embedding_dim=64, init_scale=0.1),
         examples=partial(tasks.history_examples, longest=50),
-        objective=partial(objectives.in_batch_softmax, l2=0.03),
+        objective=partial(objectives.in_batch_softmax, l2=0.1),
         optimizer=optimizers.rowwise_adam,
         learning_rate=5e-3,
         schedule=schedules.cosine,
         batch_size=1024,
-        epochs=4,
+        epochs=8,
     ),
     "full": tasks.ranking(
         model=partial(YouTubeCandidates, embedding_dim=64, depth=2),
