@@ -148,14 +148,19 @@ def throughput(records: Sequence[Record]) -> Table:
 def _growth(chosen: Sequence[Record], small: int = 1_000_000, large: int = 10_000_000, most: float = 1.5) -> str:
     """A sentence for each model measured at both numbers of rows, all else the same."""
     keys = ("model", "zipf", "batch_size", "embedding_dim", "allocator")
-    steps = {(*(r[name] for name in keys), r["rows"]): r["step_ms"]["median"] for r in chosen}
+    found = {(*(record[name] for name in keys), record["rows"]): record for record in chosen}
     said = []
-    for *key, rows in sorted(steps, key=str):
-        if rows == large and (*key, small) in steps:
-            ratio = steps[*key, large] / steps[*key, small]
+    for *key, rows in sorted(found, key=str):
+        if rows == large and (*key, small) in found:
+            more, less = found[*key, large], found[*key, small]
+            ratio = more["step_ms"]["median"] / less["step_ms"]["median"]
             verdict = "met" if ratio <= most else "MISSED"
-            what = f"A step of {key[0]}, batch {key[2]:,}, at {short(large)} rows over one at {short(small)}"
-            said.append(f"{what}: {ratio:.2f} (at most {most:g} asked, {verdict}).")
+            if less.get("distinct_rows"):
+                verdict += (
+                    f"; a batch has {more['distinct_rows'] / less['distinct_rows']:.2f} times as many distinct rows"
+                )
+            what = f"A step of {key[0]}, batch {key[2]:,}, {key[4]} allocator, at {short(large)} rows over one at"
+            said.append(f"{what} {short(small)}: {ratio:.2f} (at most {most:g} asked, {verdict}).")
     return " ".join(said)
 
 

@@ -13,7 +13,7 @@ from benchmarks import isolated, synthetic, timing
 from zoo import chunks, make_train_step, names, scan_steps
 from zoo.data import splits
 from zoo.data.fields import FieldTable
-from zoo.recipe import Recipe, override
+from zoo.recipe import Examples, Recipe, override
 from zoo.run import Job, Prepared, fetch, prepare
 
 
@@ -88,7 +88,17 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         "optimizer_bytes": optimizer_bytes,
         "bytes": moved.bytes,
         "flops": moved.flops,
+        "distinct_rows": distinct_rows(examples, recipe.batch_size),
     }
+
+
+def distinct_rows(examples: Examples, batch_size: int, most: int = 8) -> float | None:
+    """How many different rows a batch of fields asks for, the mean over up to `most` batches; None without fields."""
+    if "fields" not in examples.train:
+        return None
+    fields = examples.train["fields"]
+    starts = range(0, min(len(fields), most * batch_size), batch_size)
+    return float(np.mean([len(np.unique(fields[start : start + batch_size])) for start in starts]))
 
 
 def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:

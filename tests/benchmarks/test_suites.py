@@ -75,6 +75,7 @@ def test_throughput_of_fields():
     )
     found = throughput_step.measure(configuration)
     assert found["parameter_bytes"] == 4 * (30_000 * 5 + 1) and found["examples_per_second"] > 0
+    assert 39 < found["distinct_rows"] <= 39 * 32
 
 
 def test_made_up_fields_are_shaped_as_asked():
@@ -108,10 +109,12 @@ def test_growth_with_the_rows_is_judged():
     held |= {"examples_per_second": 1.0, "pipeline": {"examples_per_second": 1.0}, "compile_seconds": 1.0}
     held |= {"peak_memory_bytes": 2**20, "environment": ENVIRONMENT, **ceiling}
     records = [
-        held | {"rows": rows, "step_ms": {"median": ms, "p90": ms}} for rows, ms in ((10**6, 10.0), (10**7, 14.0))
+        held | {"rows": rows, "step_ms": {"median": ms, "p90": ms}, "distinct_rows": distinct}
+        for rows, ms, distinct in ((10**6, 10.0, 50.0), (10**7, 14.0, 75.0))
     ]
     note = tables.throughput(records).note
-    assert "A step of fm/clicks, batch 8,192, at 10M rows over one at 1M: 1.40 (at most 1.5 asked, met)." in note
+    assert "A step of fm/clicks, batch 8,192, default allocator, at 10M rows over one at 1M: 1.40" in note
+    assert "(at most 1.5 asked, met; a batch has 1.50 times as many distinct rows)" in note
     assert "over one" not in tables.throughput(records[:1]).note
 
 
