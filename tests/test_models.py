@@ -104,7 +104,13 @@ def test_every_parameter_moves(model):
 
 
 @pytest.mark.parametrize("model", TRAINED)
-@pytest.mark.parametrize("rule", [optimizers.sgd, partial(optimizers.adamw, weight_decay=0.1)], ids=["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(optimizers.sgd, id="sgd"),
+        pytest.param(partial(optimizers.adamw, weight_decay=0.1), id="adamw", marks=pytest.mark.slow),
+    ],
+)
 def test_padding_changes_nothing(model, rule):
     """Also with decoupled weight decay, which moves any row that is looked up."""
     batch = made(model)[2]

@@ -103,6 +103,7 @@ def test_each_device_has_its_part_of_the_rows():
         assert [leaf.addressable_data(3).shape[0] for leaf in held] == [part] * len(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["own negatives", "shared negatives"])
 @pytest.mark.parametrize("shard_rows", [False, True])
 @pytest.mark.parametrize("wrap", [parallel.jit, parallel.shard_map], ids=lambda wrap: wrap.__name__)
@@ -230,6 +231,7 @@ def test_two_processes_train_one_model(tmp_path, mode, more):
     assert found.metrics == pytest.approx(expected.metrics, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["data", "settings"])
 def test_processes_that_disagree_stop(tmp_path, what):
     script = """

@@ -168,6 +168,7 @@ def test_seconds_to_a_quality():
     assert Figure("", "pairs/s", [6.0], [2.0], 1.0, "rmse", [0.9], [0.9]).ratios == [3.0]
 
 
+@pytest.mark.slow
 def test_what_the_peer_gets_is_what_the_steps_of_lightgcn_did(bench, tmp_path):
     """The same steps again from the initial vectors and triples handed over, with a whole matrix and plain optax."""
     data = "simulated:num_users=100,num_videos=60,num_watches=1000"
@@ -209,6 +210,7 @@ def test_what_the_peer_gets_is_what_the_steps_of_lightgcn_did(bench, tmp_path):
         np.testing.assert_allclose(np.concatenate([ours["users"], ours["items"]]), final, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_our_side_of_clicks_and_a_judge_of_scores(bench, tmp_path, monkeypatch):
     """One pass over the file that both sides read, with a row for every value, judged by the AUC of the test part."""
     monkeypatch.setattr(ctr, "NUM_ROWS", 30_000)

@@ -118,6 +118,7 @@ def test_growth_with_the_rows_is_judged():
     assert "over one" not in tables.throughput(records[:1]).note
 
 
+@pytest.mark.slow
 def test_both_sides_of_the_streaming_record(tmp_path):
     path = str(tmp_path / "watches.parquet")
     written = streaming_file.measure(streaming_file.Configuration(path, rows=20_000, users=500, items=200))
@@ -215,6 +216,7 @@ def test_the_plot_of_the_graph_is_the_same_byte_for_byte(tmp_path):
     assert drawn == (tmp_path / "b.svg").read_bytes() and b"recall@20" in drawn and b"out of cache" in drawn
 
 
+@pytest.mark.slow
 def test_what_the_graph_suite_measures():
     grown = graph_step.measure(graph_step.Configuration("growth", "symmetric", entries=5000, embedding_dim=8))
     assert 0 < grown["propagation_ms"]["median"] and 4000 < grown["entries"] <= 5000
@@ -238,6 +240,7 @@ def test_what_the_graph_suite_measures():
     assert tables.graph(records).rows[0][2] == "< 4"
 
 
+@pytest.mark.slow
 def test_a_step_of_ngcf_holds_fewer_than_four_node_matrices_a_layer():
     """A graph whose nodes outweigh the batch; with dropout, whose random numbers are drawn part by part."""
     for model in ("ngcf/paper", "ngcf/released", "lightgcn/paper"):
@@ -283,6 +286,7 @@ def test_batch_scaling_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert main(asked) == left[0] == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_batch_scaling():
     base = next(batch_scaling.configurations([64, 128], [0], "planted:num_rows=300", batch_scaling.QUICK))
     found = batch_scaling.measured(base)
