@@ -22,7 +22,7 @@ from zoo.names import Request
 
 
 MODEL, OPTIMIZER = "deepfm/clicks", "cowclip_adam"
-# At the smallest batch, chosen on validation rows (docs/feature-interactions.md).
+# At the smallest batch, chosen on validation rows.
 BASE = {"learning_rate": 1e-3, "optimizer.rows_learning_rate": 1e-2, "optimizer.l2": 1e-4}
 SCHEDULE = {"epochs": 12, "hidden_dims": (128, 64)}
 QUICK = {"epochs": 1, "hidden_dims": (8,)}

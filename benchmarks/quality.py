@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report, tables
+from benchmarks import claim_tables, report, tables
 from benchmarks.claims import CLAIMS, Bar, Claim
 from zoo import records
 from zoo.api import run_request
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             of = f" ({bar.value:g} x {other})" if other else ""
             verdict = "pass" if passed else "MISSED"
             print(f"{claim.name}: {bar.metric} {value:.4f} {bar.comparison} {bound:.4f}{of}: {verdict}", flush=True)
-        tables.show(claim.name, tables.quality(found, [claim]))
+        tables.show(claim.name, claim_tables.quality(found, [claim]))
     return 1 if missed else 0
 
 
@@ -71,7 +71,7 @@ def against(
     """The metric's mean over the runs, and what the bar asks of it; `recorded` are the records of all claims."""
     value = statistics.mean(next(iter(record["metrics"].values()))[bar.metric] for record in found)
     if bar.claim is not None:
-        reference = tables.mean_of_claim(recorded, bar.claim, bar.metric)
+        reference = claim_tables.mean_of_claim(recorded, bar.claim, bar.metric)
         if reference is None:
             raise InputError(f"claim {bar.claim} has no record to compare with: quality --only {bar.claim} makes one")
         return value, bar.value * reference

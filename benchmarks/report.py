@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claims, tables
+from benchmarks import claim_tables, claims, tables
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -21,7 +21,7 @@ EXPECTED = ROOT / "zoo" / "expected.json"
 FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "feature-interactions.md")
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
-    "quality": lambda records: tables.quality(records, claims.CLAIMS),
+    "quality": lambda records: claim_tables.quality(records, claims.CLAIMS),
     "throughput": tables.throughput,
     "rows": tables.rows,
     "limits": tables.limits,
@@ -29,7 +29,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "streaming": tables.streaming,
     "tune": tables.tune,
     "graph": tables.graph,
-    "trees": tables.trees,
+    "trees": claim_tables.trees,
     "batch_scaling": tables.batch_scaling,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
@@ -97,7 +97,7 @@ def changes(files: Sequence[Path], found: Mapping[str, str]) -> dict[Path, str]:
 
 def changed_expectations(quality: Sequence[Record], path: Path = EXPECTED) -> dict[Path, str]:
     """The file of what zoo list says a recipe reaches, with its new text, if that differs."""
-    text = json.dumps(tables.expected(quality, claims.CLAIMS), indent=2) + "\n"
+    text = json.dumps(claim_tables.expected(quality, claims.CLAIMS), indent=2) + "\n"
     return {} if not quality or (path.exists() and path.read_text() == text) else {path: text}
 
 

@@ -64,60 +64,6 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
     return list(found.values())
 
 
-def quality(records: Sequence[Record], claims: Sequence[Any]) -> Table:
-    """A line a claim: mean over seeds, ± standard deviation where there are several.
-
-    Among the records may be those of the trees suite: claims on the same rows that have bars state their gap to them.
-    """
-    lines, seeds = [], set()
-    for claim, runs in _of_claims(records, claims):
-        seeds |= {record["seed"] for record in runs}
-        metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
-        seconds = _seconds(runs)
-        lines.append(
-            (
-                f"{runs[0]['model']}/{runs[0]['recipe']}",
-                f"{runs[0]['data']} ({'; '.join(filter(None, (runs[0]['split'], claim.note)))})",
-                ", ".join(metrics),
-                "; ".join(
-                    [_published(entry) for entry in claim.published]
-                    + _baselines(claim, runs)
-                    + _other_claims(claim, records)
-                    + _trees(claim, runs, records)
-                )
-                or "-",
-                f"{seconds:.1f}" if seconds else "-",
-            )
-        )
-    note = _note(records, f"Mean ± standard deviation over seeds {', '.join(map(str, sorted(seeds)))}.")
-    return Table(("model/recipe", "data (split)", "reached", "to compare", "seconds to train"), tuple(lines), note)
-
-
-def expected(records: Sequence[Record], claims: Sequence[Any]) -> dict[str, list[str]]:
-    """What each model/recipe reached on real data, a line a data set."""
-    found: dict[str, list[str]] = {}
-    for claim, runs in _of_claims(records, claims):
-        if claim.data.startswith("simulated"):
-            continue
-        metrics = [f"{name} {statistics.mean(_metrics(record)[name] for record in runs):.4f}" for name in claim.metrics]
-        after = f" in {_seconds(runs):.0f} s" if _seconds(runs) else ""
-        found.setdefault(f"{runs[0]['model']}/{runs[0]['recipe']}", []).append(
-            f"{claim.data}{f' ({claim.note})' if claim.note else ''}: {', '.join(metrics)}{after}"
-        )
-    return found
-
-
-def trees(records: Sequence[Record]) -> Table:
-    """A line a data set: what gradient boosted trees reach on its fields."""
-    lines = []
-    for data, split in sorted({(record["data"], record["split"]) for record in records}):
-        runs = _trees_of(records, data, split)
-        found = [mean_and_spread([_metrics(record)[name] for record in runs]) for name in ("rmse", "mae")]
-        seconds = statistics.mean(_metrics(record)["seconds"] for record in runs)
-        lines.append((f"{data} ({split})", *found, f"{seconds:.1f}"))
-    return Table(("data (split)", "rmse", "mae", "seconds"), tuple(lines), _note(records))
-
-
 def throughput(records: Sequence[Record]) -> Table:
     """A line a model and configuration, on columns that lie on the device and through the input pipeline."""
     keys = ("model", "rows", "zipf", "batch_size", "embedding_dim", "allocator")
@@ -142,7 +88,7 @@ def throughput(records: Sequence[Record]) -> Table:
         for record in sorted(chosen, key=lambda record: tuple(str(record[name]) for name in keys))
     ]
     text = f"Allocator: {_joined(r['allocator'] for r in records)}. {_growth(chosen)}".strip()
-    return Table(header, tuple(lines), _note(records, text))
+    return Table(header, tuple(lines), footnote(records, text))
 
 
 def _growth(chosen: Sequence[Record], small: int = 1_000_000, large: int = 10_000_000, most: float = 1.5) -> str:
@@ -176,7 +122,7 @@ def rows(records: Sequence[Record], sizes: Sequence[int] = (10_000, 100_000, 1_0
             ids = "uniform" if zipf == 0 else f"Zipf {zipf:g}"
             lines.append((optimizer, ids, allocator, *("-" if v is None else f"{v:.2f}" for v in values)))
     header = ("optimizer", "ids", "allocator", *(f"step ms, {short(size)} rows" for size in sizes))
-    return Table(header, tuple(lines), _note(records))
+    return Table(header, tuple(lines), footnote(records))
 
 
 def limits(records: Sequence[Record]) -> Table:
@@ -184,7 +130,7 @@ def limits(records: Sequence[Record]) -> Table:
     chosen = newest(records, lambda record: record["allocator"])
     lines = tuple((record["allocator"], *(f"{record[name]:.1f}" for name in names)) for record in chosen)
     header = ("allocator", "copy GB/s", "gather GB/s", "scatter-add GB/s", "matmul GFLOP/s", "dispatch µs")
-    return Table(header, lines, _note(records))
+    return Table(header, lines, footnote(records))
 
 
 def peers(records: Sequence[Record]) -> Table:
@@ -200,7 +146,6 @@ def peers(records: Sequence[Record]) -> Table:
             decimals = 0 if figure["unit"].endswith("/s") else 2
             sides = [f"{_median(figure[side]):,.{decimals}f}" for side in ("ours", "theirs")]
             qualities = [mean_and_spread(figure[f"quality_{side}"]) for side in ("ours", "theirs")]
-            within = f", {figure['tolerance']:g} allowed" if figure.get("tolerance") else ""
             lines.append(
                 (
                     f"{figure['name']} ({record['data']})",
@@ -209,19 +154,19 @@ def peers(records: Sequence[Record]) -> Table:
                     f"{sides[1]} {figure['unit']}",
                     f"{figure['ratio']:.2f} ({least:.2f} to {most:.2f})",
                     f"{figure['least_ratio']:.2f}",
-                    f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}{within}",
+                    f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}",
                     "met" if met(figure) else "MISSED",
                 )
             )
     header = ("what", "peer", "ours", "theirs", "times as fast (least to most)", "asked", "quality", "verdict")
-    return Table(header, tuple(lines), _note(records))
+    return Table(header, tuple(lines), footnote(records))
 
 
 def met(figure: Mapping[str, Any]) -> bool:
-    """Fast enough, at no worse a quality as far as the table shows it, or within the tolerance that it states."""
+    """Fast enough, at no worse a quality as far as the table shows it."""
     ours, theirs = (round(statistics.mean(figure[f"quality_{side}"]), 4) for side in ("ours", "theirs"))
-    behind = ours - theirs if figure["metric"] in LOWER_IS_BETTER else theirs - ours
-    return behind <= figure.get("tolerance", 0.0) and figure["ratio"] >= figure["least_ratio"]
+    no_worse = ours <= theirs if figure["metric"] in LOWER_IS_BETTER else ours >= theirs
+    return no_worse and figure["ratio"] >= figure["least_ratio"]
 
 
 def streaming(records: Sequence[Record]) -> Table:
@@ -244,7 +189,7 @@ def streaming(records: Sequence[Record]) -> Table:
     )
     header = ("one epoch", "examples/s", "seconds to train", "seconds in all", "peak memory", "limit", "recall@20")
     text = f"{record['model']} on {record['rows']:,} rows, a Parquet file of {readable(record['file_bytes'])}."
-    return Table(header, lines, _note([record], text))
+    return Table(header, lines, footnote([record], text))
 
 
 def tune(records: Sequence[Record]) -> Table:
@@ -262,7 +207,7 @@ def tune(records: Sequence[Record]) -> Table:
         for record in chosen
     )
     header = ("model/recipe", "data", "trials", "best found", "recipe", "share")
-    return Table(header, lines, _note(records, "On validation rows; the test part is not looked at."))
+    return Table(header, lines, footnote(records, "On validation rows; the test part is not looked at."))
 
 
 def batch_scaling(records: Sequence[Record]) -> Table:
@@ -277,7 +222,7 @@ def batch_scaling(records: Sequence[Record]) -> Table:
         lines.append((f"{batch_size:,}", *cells))
     seeds = _joined(str(record["seed"]) for record in chosen)
     text = f"Test AUC of {chosen[0]['model']} on {chosen[0]['data']}, mean ± standard deviation over seeds {seeds}."
-    return Table(("batch", *rules), tuple(lines), _note(chosen, text))
+    return Table(("batch", *rules), tuple(lines), footnote(chosen, text))
 
 
 def _auc(runs: Sequence[Record]) -> str:
@@ -327,12 +272,25 @@ def graph(records: Sequence[Record]) -> Table:
             f"recall@20 {last['recall@20']:.4f}, ndcg@20 {last['ndcg@20']:.4f} after {last['seconds'] / 60:.0f} min"
         )
         lines.append((name, values, "-", "-"))
-    return Table(("what", "found", "asked", "verdict"), tuple(lines), _note(records))
+    return Table(("what", "found", "asked", "verdict"), tuple(lines), footnote(records))
 
 
 def out_of_cache(record: Record) -> bool:
     """Whether the vectors of all nodes are larger than the largest cache."""
     return record["cache_bytes"] is not None and record["node_matrix_bytes"] > record["cache_bytes"]
+
+
+def footnote(records: Sequence[Record], text: str = "") -> str:
+    """The device, versions and commits that a table stands on; it stands on one device only."""
+    devices = sorted({device_of(record) for record in records})
+    if len(devices) > 1:
+        raise InputError(f"one table would mix {' and '.join(devices)}: make a table for each (tables.by_device)")
+    environments = [record["environment"] for record in records]
+    jax = _joined(environment["packages"]["jax"] for environment in environments)
+    commits = _joined(environment["commit"] or "unknown" for environment in environments)
+    days = sorted(environment["time"][:10] for environment in environments)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    return f"{text} {devices[0]}; jax {jax}; {when}, commit {commits}.".strip()
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
@@ -346,19 +304,6 @@ def short(size: int) -> str:
         if size >= unit:
             return f"{size / unit:g}{name}"
     return str(size)
-
-
-def _note(records: Sequence[Record], text: str = "") -> str:
-    """The device, versions and commits that a table stands on; it stands on one device only."""
-    devices = sorted({device_of(record) for record in records})
-    if len(devices) > 1:
-        raise InputError(f"one table would mix {' and '.join(devices)}: make a table for each (tables.by_device)")
-    environments = [record["environment"] for record in records]
-    jax = _joined(environment["packages"]["jax"] for environment in environments)
-    commits = _joined(environment["commit"] or "unknown" for environment in environments)
-    days = sorted(environment["time"][:10] for environment in environments)
-    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    return f"{text} {devices[0]}; jax {jax}; {when}, commit {commits}.".strip()
 
 
 def _joined(values: Iterable[str]) -> str:
@@ -377,66 +322,3 @@ def _series(record: Record) -> tuple[str, float, str]:
 def _series_order(series: tuple[str, float, str]) -> tuple:
     optimizer, zipf, allocator = series
     return optimizer.startswith("dense_"), optimizer.removeprefix("dense_"), -zipf, allocator
-
-
-def _of_claims(records: Sequence[Record], claims: Sequence[Any]) -> Iterable[tuple[Any, list[Record]]]:
-    """Each claim that has records, with the newest of each seed."""
-    for claim in claims:
-        runs = _runs_of_claim(records, claim.name)
-        if runs:
-            yield claim, runs
-
-
-def _runs_of_claim(records: Iterable[Record], name: str) -> list[Record]:
-    return newest((r for r in records if r.get("claim") == name), lambda record: record["seed"])
-
-
-def mean_of_claim(records: Iterable[Record], name: str, metric: str) -> float | None:
-    """The metric's mean over the newest record of each seed; None for a claim without records."""
-    runs = _runs_of_claim(records, name)
-    return statistics.mean(_metrics(record)[metric] for record in runs) if runs else None
-
-
-def _other_claims(claim: Any, records: Sequence[Record]) -> list[str]:
-    """The claims that the claim's bars are stated against, of those that have records."""
-    against = dict.fromkeys((bar.claim, bar.metric) for bar in claim.bars if bar.claim)
-    found = ((name, mean_of_claim(records, name, metric)) for name, metric in against)
-    return [f"{name} {value:.4f}" for name, value in found if value is not None]
-
-
-def _trees_of(records: Iterable[Record], data: str, split: str) -> list[Record]:
-    own = (r for r in records if r.get("suite") == "trees" and (r["data"], r["split"]) == (data, split))
-    return newest(own, lambda record: record["seed"])
-
-
-def _trees(claim: Any, runs: Sequence[Record], records: Sequence[Record]) -> list[str]:
-    """What trees reach on the rows of a claim with bars, and the claim's RMSE less theirs."""
-    others = _trees_of(records, runs[0]["data"], runs[0]["split"])
-    if not others or not claim.bars or "rmse" not in claim.metrics:
-        return []
-    ours, theirs = (statistics.mean(_metrics(record)["rmse"] for record in group) for group in (runs, others))
-    return [f"scikit-learn's trees {theirs:.4f} (gap {ours - theirs:+.4f})"]
-
-
-def _seconds(runs: Sequence[Record]) -> float:
-    """Mean over the runs, 0 where the machine did other work meanwhile."""
-    if any(record.get("busy") for record in runs):
-        return 0.0
-    return statistics.mean(record["training"]["seconds"] for record in runs)
-
-
-def _metrics(record: Record) -> Mapping[str, float]:
-    return next(iter(record["metrics"].values()))
-
-
-def _published(entry: Any) -> str:
-    return f"{entry.name} {' / '.join(f'{value:.4f}' for value in entry.metrics.values())}"
-
-
-def _baselines(claim: Any, runs: Sequence[Record]) -> list[str]:
-    """The baselines that the claim's bars are stated against."""
-    against = dict.fromkeys((bar.baseline, bar.metric) for bar in claim.bars if bar.baseline)
-    return [
-        f"{baseline} {statistics.mean(record['baselines'][baseline][metric] for record in runs):.4f}"
-        for baseline, metric in against
-    ]

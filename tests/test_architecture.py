@@ -15,6 +15,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
 # From the top down. A module imports from lower rows, from its own group, but not from another group of its row.
 ROWS = [
     ["__init__ __main__"],
+    ["recommend"],
     ["api"],
     ["names"],
     ["funnel tune generate describe"],

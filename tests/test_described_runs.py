@@ -45,7 +45,7 @@ def test_predictions_of_described_rows_are_those_that_were_judged(run):
 def test_lists_of_described_users_are_the_best_predictions(run):
     described = {"user": [5, 404], "city": ["b", "a"], "age:float": ["25", "40"]}
     rows = run.describe(described, item_fields=["author"])
-    ids, scores = run.recommend_described(rows, 12, item_fields=["author"])
+    ids, scores = run.recommend_described(rows, 12)
     for row, user in enumerate((5, 404)):
         items = [item for item in range(1, 13) if user == 404 or (user * item) % 4 == 1]
         pairs = {name: [values[row]] * len(items) for name, values in described.items()} | {"item": items}

@@ -6,7 +6,6 @@ Exit status 0 only if the command finished; 2, with one line that says what to d
 import argparse
 import difflib
 import json
-import math
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo import recommend
 from zoo.errors import InputError
 
 
@@ -91,7 +91,7 @@ def parser() -> Parser:
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
     judged.add_argument("folder", metavar="DIR", help="the folder of a run")
     judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 recall_tail@20")
-    given = command("recommend", run_recommend, "the best items for a user, or for many")
+    given = command("recommend", recommend.run, "the best items for a user, or for many")
     given.add_argument("folder", metavar="DIR", help="the folder of a run")
     asked = given.add_mutually_exclusive_group()
     asked.add_argument("--user", metavar="RAW_ID", help="the user's id as it stands in the data")
@@ -115,7 +115,7 @@ def parser() -> Parser:
         help="interactions since then, user,item[,...]: a graph model takes them without training",
     )
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
-    alike = command("similar", run_similar, "the items most like an item")
+    alike = command("similar", recommend.run_similar, "the items most like an item")
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")
     alike.add_argument("--item", metavar="RAW_ID", required=True, help="the item's id as it stands in the data")
     alike.add_argument("-k", type=int, default=10, help="how many items (default 10)")
@@ -244,99 +244,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
     run = load(options.folder)
     for name, value in run.evaluate(options.metrics).items():
         print(f"{name}\t{value:.6f}")
-
-
-def run_recommend(options: argparse.Namespace) -> None:
-    from zoo.api import load
-    from zoo.data import lists
-    from zoo.data.interactions import rows_of
-    from zoo.data.readers import read_path
-
-    output = Path(options.output) if options.output else None
-    if output:
-        lists.check_output(output)
-    elif options.users or options.all_users:
-        raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
-    described = options.rows or options.field or options.item_fields
-    if not (options.user or options.users or options.all_users or options.rows or options.field):
-        raise InputError("whom for? --user ID, --users FILE, --all-users, --field NAME=VALUE or --rows FILE")
-    run = load(options.folder)
-    users = None
-    if options.users:
-        users = lists.read_users(Path(options.users), run.user_ids)
-    elif options.user or options.all_users:
-        users = run.user_ids
-        users = users[rows_of(options.user, users, "user")] if options.user else users
-    if described or users is None:
-        _recommend_described(run, options, users, output)
-        return
-    new = None if options.add is None else read_path(options.add)
-    ids, scores = run.recommend(users, options.k, interactions=new)
-    if output:
-        print(f"{lists.write_lists(output, users, ids, scores):,} rows for {len(users):,} users: {output}")
-    else:
-        _print_list(ids[0], scores[0])
-
-
-def _recommend_described(run: Any, options: argparse.Namespace, users: Any, output: Path | None) -> None:
-    """Lists for described users, or where a field of the item is among what is described, a prediction a row."""
-    import numpy as np
-
-    from zoo.data import described, lists
-
-    if options.add:
-        raise InputError("--add is of graph models, which know ids alone: leave it out, or leave out what is described")
-    values = {}
-    for entry in options.field:
-        name, equals, value = entry.partition("=")
-        if not equals:
-            raise InputError(f"--field {entry}: write NAME=VALUE, such as --field age=31")
-        if name in values or (name == "user" and users is not None):
-            raise InputError(f"--field {entry}: {name} is given twice")
-        values[name] = [value] * (1 if users is None else len(users))
-    if options.rows and values:
-        raise InputError("--field describes one row, --rows a file of them: leave one out, or add a column to the file")
-    if users is not None:
-        values["user"] = users
-    added = [name for name in options.item_fields.split(",") if name]
-    rows = run.describe(described.read_rows(Path(options.rows)) if options.rows else values, item_fields=added)
-    of_item = described.item_side(run.job.interactions, added)
-    pairs = not of_item or any(name in of_item for name in rows.given)
-    if pairs and "user" in run.job.interactions.names and not set(rows.given) - set(of_item):
-        raise InputError("a prediction is of a user and an item: add --field user=ID, or fields of a new user")
-    if not pairs and len(rows.rows) > 1 and not output:
-        raise InputError("lists for many rows go to a file: add --output FILE, a .csv or .parquet")
-    if rows.unknown:
-        print(f"zoo: {described.spelled(rows.unknown, len(rows.rows))}", file=sys.stderr)
-    if blank := [name for name in rows.blank if pairs or name not in of_item]:
-        print(f"zoo: not given, so blank: {', '.join(blank)}", file=sys.stderr)
-    if pairs:
-        predictions = run.predict(rows)
-        if output:
-            print(f"{lists.write_predictions(output, predictions):,} predictions: {output}")
-        else:
-            print("\n".join(f"{value:.6f}" for value in predictions))
-        return
-    ids, scores = run.recommend_described(rows, options.k, item_fields=added)
-    if output:
-        who = np.arange(1, len(ids) + 1) if users is None else users
-        count = lists.write_lists(output, who, ids, scores, "row" if users is None else "user")
-        print(f"{count:,} rows for {len(who):,} {'described rows' if users is None else 'users'}: {output}")
-    else:
-        _print_list(ids[0], scores[0])
-
-
-def run_similar(options: argparse.Namespace) -> None:
-    from zoo.api import load
-
-    ids, cosines = load(options.folder).similar(options.item, options.k)
-    _print_list(ids[0], cosines[0])
-
-
-def _print_list(ids: Sequence[Any], scores: Sequence[float]) -> None:
-    for item, score in zip(ids, scores, strict=True):
-        if math.isfinite(score):
-            print(f"{item}\t{score:.6f}")
 
 
 def _request(options: argparse.Namespace) -> Any:

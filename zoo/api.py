@@ -101,9 +101,7 @@ class Run:
         scores = evaluate.score(prepared.model, self.state, prepared.examples.constants, columns)
         return self.job.recipe.predict(np.asarray(scores), prepared.examples.spec)
 
-    def recommend_described(
-        self, rows: described.Described, k: int = 10, *, item_fields: Sequence[str] = ()
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def recommend_described(self, rows: described.Described, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend`, for described rows of a run on a table of fields: the best items of the table for each.
 
         Scores are predictions. Left out are items that a known user has rated, or clicked.
@@ -111,13 +109,12 @@ class Run:
         _check_length(k)
         table, prepared = self._table, self.prepared
         table.column("item")
-        of_item = described.item_side(table, item_fields)
         lists = tasks.seen_rows(table)
         user = rows.rows.column("user") if "user" in table.names else np.full(len(rows.rows), -1)
         whose = np.where(user < 0, len(lists.offsets) - 2, user)  # the last list is empty
-        items = described.items(table, of_item)
+        items = described.items(table, rows.of_item)
         ids, scores = tasks.recommend_by_rows(
-            prepared.model, self.state, prepared.examples, rows.rows, items, of_item, (whose, lists), k
+            prepared.model, self.state, prepared.examples, rows.rows, items, rows.of_item, (whose, lists), k
         )
         raw = table.levels[table.names.index("item")][np.where(ids == PADDING, 0, ids)]
         assert self.job.recipe.predict is not None, "a recipe of fields says what its scores are"

@@ -51,7 +51,6 @@ class Figure:
     metric: str
     quality_ours: Sequence[float]
     quality_theirs: Sequence[float]
-    tolerance: float = 0.0  # how far ours may be behind: for runs too short for more than a check that both learn
 
     @property
     def ratios(self) -> list[float]:
@@ -135,17 +134,10 @@ def their_turn(
     return found | {"metrics": judged(Path(asked["file"]), answer)}
 
 
-def rates(
-    name: str,
-    unit: str,
-    turns: Sequence[tuple[Result, Result]],
-    least_ratio: float,
-    metric: str,
-    tolerance: float = 0.0,
-) -> Figure:
+def rates(name: str, unit: str, turns: Sequence[tuple[Result, Result]], least_ratio: float, metric: str) -> Figure:
     """Training examples a second of both sides."""
     ours, theirs = ([turn["examples"] / turn["seconds"] for turn in side] for side in zip(*turns, strict=True))
-    return Figure(name, unit, ours, theirs, least_ratio, metric, *qualities(turns, metric), tolerance)
+    return Figure(name, unit, ours, theirs, least_ratio, metric, *qualities(turns, metric))
 
 
 def qualities(turns: Sequence[tuple[Result, Result]], metric: str) -> tuple[list[float], list[float]]:

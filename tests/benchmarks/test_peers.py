@@ -227,12 +227,6 @@ def test_our_side_of_clicks_and_a_judge_of_scores(bench, tmp_path, monkeypatch):
     assert ctr.judged(file, tmp_path / "answer.npz") == {"auc": 1.0}
 
 
-def test_a_tolerance_is_stated_and_kept():
-    figure = Figure("", "pairs/s", [6.0], [2.0], 1.0, "auc", [0.75], [0.754], tolerance=0.005).as_record()
-    assert tables.met(figure) and not tables.met(figure | {"tolerance": 0.003})
-    assert not tables.met({name: value for name, value in figure.items() if name != "tolerance"})
-
-
 def test_each_comparison_names_an_environment_that_setup_makes():
     made = {path.stem.removeprefix("requirements") for path in turns.HERE.glob("requirements*.txt")}
     for comparisons in suite.COMPARISONS.values():

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import (
     batch_scaling,
+    claim_tables,
     claims,
     graph_step,
     limits,
@@ -312,7 +313,7 @@ def test_quality_takes_the_newest_of_each_seed_and_its_spread():
         quality_record(recall=0.18, time="2026-01-02T00:00:00Z"),
         quality_record(1, 0.2),
     ]
-    text = tables.markdown(tables.quality(records, claims.CLAIMS))
+    text = tables.markdown(claim_tables.quality(records, claims.CLAIMS))
     assert "recall@20 0.1900 ± 0.0141" in text and "LightGCN 0.1830 / 0.1554" in text and "60.0" in text
 
 
@@ -345,7 +346,7 @@ def test_quality_compares_with_other_claims_and_with_trees():
 def test_two_devices_never_share_a_table():
     records = [quality_record(), quality_record(1, processor="Q")]
     with pytest.raises(InputError, match="would mix"):
-        tables.quality(records, claims.CLAIMS)
+        claim_tables.quality(records, claims.CLAIMS)
     assert set(tables.by_device(records)) == {"P, 2 cores", "Q, 2 cores"}
 
 

@@ -28,6 +28,7 @@ class Described(NamedTuple):
     given: tuple[str, ...]  # the fields that were named
     unknown: dict[str, int]  # by field, the values given that training did not know
     blank: tuple[str, ...]  # the fields of the model that nobody said, of some row
+    of_item: tuple[str, ...]  # `item` and the fields that describe it
 
 
 def read_rows(path: Path) -> Table:
@@ -95,7 +96,7 @@ def complete(table: FieldTable, encoding: Encoding, given: Table, of_item: Seque
     )
     read = encoding.field_names
     blank = tuple(name for name in read if name not in names and (sources[name] < 0).any())
-    return Described(rows, names, _unknown(rows, encoding, given), blank)
+    return Described(rows, names, _unknown(rows, encoding, given), blank, tuple(of_item))
 
 
 def rows_of(table: FieldTable, key: str, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
