@@ -1,0 +1,49 @@
+"""The tasks a recipe can set: how a split becomes examples, how a model is judged on it, and what it is compared with.
+
+A model file says `tasks.ranking(model=..., objective=..., ...)` and has a whole Recipe. One file a kind of example.
+"""
+
+from zoo.tasks.rankings import (
+    STREAMED,
+    graph_examples,
+    popularity_scores,
+    ranking,
+    ranking_baselines,
+    ranking_examples,
+    recommend_by_vectors,
+)
+from zoo.tasks.ratings import rating, rating_baselines, rating_examples, recommend_by_scores
+from zoo.tasks.rows import (
+    click_examples,
+    clicks,
+    field_columns,
+    field_rating,
+    field_rating_examples,
+    recommend_by_rows,
+    seen_rows,
+)
+from zoo.tasks.watches import balanced_history_examples, history_examples
+
+
+__all__ = [
+    "STREAMED",
+    "balanced_history_examples",
+    "click_examples",
+    "clicks",
+    "field_columns",
+    "field_rating",
+    "field_rating_examples",
+    "graph_examples",
+    "history_examples",
+    "popularity_scores",
+    "ranking",
+    "ranking_baselines",
+    "ranking_examples",
+    "rating",
+    "rating_baselines",
+    "rating_examples",
+    "recommend_by_rows",
+    "recommend_by_scores",
+    "recommend_by_vectors",
+    "seen_rows",
+]
