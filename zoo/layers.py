@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from zoo import parallel
 from zoo.embedding import Embed
 from zoo.types import PADDING, Batch, Cost, Spec
 
@@ -63,12 +64,71 @@ class MLP(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array, mask: Array | None = None, *, train: bool) -> Array:
         for width in self.hidden_dims:
             x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
             if train and self.dropout:
                 x = dropped(x, self.dropout, self.make_rng("dropout"))
         return x
+
+
+class NormalisedMLP(nn.Module):
+    """As MLP, with batch normalisation before each ReLU. `mask` [batch] tells examples from padding."""
+
+    hidden_dims: tuple[int, ...]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array | None = None, *, train: bool) -> Array:
+        for width in self.hidden_dims:
+            x = nn.Dense(width, kernel_init=nn.initializers.he_normal())(x)
+            x = nn.relu(BatchNorm()(x, mask, train=train))
+            if train and self.dropout:
+                x = dropped(x, self.dropout, self.make_rng("dropout"))
+        return x
+
+
+class BatchNorm(nn.Module):
+    """(x - mean) / sqrt(variance + eps), scaled and shifted by channel: float [batch, ..., channels], the same shape.
+
+    In training the statistics are those of the whole batch, over all devices and without padding, and their averages
+    (kept: `momentum`) go to the collection "batch_stats"; otherwise those averages are what is used. Ioffe and Szegedy
+    2015, algorithm 1, with the biased variance in both places.
+    """
+
+    momentum: float = 0.9
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array | None = None, *, train: bool) -> Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        shift = self.param("shift", nn.initializers.zeros, (channels,))
+        kept_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        kept_variance = self.variable("batch_stats", "variance", jnp.ones, (channels,))
+        mean, variance = kept_mean.value, kept_variance.value
+        if train:
+            mean, variance = _moments(x, mask)
+        if train and self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            for kept, found in ((kept_mean, mean), (kept_variance, variance)):
+                kept.value = self.momentum * kept.value + (1 - self.momentum) * found
+        factor = jax.lax.rsqrt(variance + self.eps) * scale
+        return x * _last(factor, x) + _last(shift - mean * factor, x)
+
+
+def _moments(x: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Mean and variance of each channel over the examples of the whole batch, in two passes."""
+    real = jnp.ones(len(x), x.dtype) if mask is None else mask
+    real = jnp.broadcast_to(real.reshape(-1, *(1,) * (x.ndim - 1)), (*x.shape[:-1], 1))
+    axes = tuple(range(x.ndim - 1))
+    count = jnp.maximum(parallel.total(jnp.sum(real)), 1.0)
+    mean = parallel.total(jnp.sum(x * real, axes)) / count
+    return mean, parallel.total(jnp.sum((x - _last(mean, x)) ** 2 * real, axes)) / count
+
+
+def _last(by_channel: Array, like: Array) -> Array:
+    """float [channels] -> [1, ..., channels], of as many axes as `like`."""
+    return by_channel.reshape(*(1,) * (like.ndim - 1), -1)
 
 
 def dropped(x: Array, rate: float, key: Array) -> Array:

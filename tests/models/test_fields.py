@@ -177,21 +177,36 @@ def test_costs_by_hand():
     assert dcn.cost(recipe, MODELS["dcn"]) == (12 * (8 * 4 * 3 + crossed), 6 * 8 * crossed)
 
 
-def test_parameters_are_those_of_bars():
-    """On Frappe_x1's shape, as counted in the logs of BARS; their towers also hold 2,400 of batch normalisation."""
+def test_parameters_of_the_recipes_bars():
+    """On Frappe_x1's shape (5,389 values with the unknown, 10 fields), as counted in the logs of BARS."""
     spec = Spec(field_sizes=(5389 - 9 * 2, *[2] * 9))
-    wide = (400, 400, 400)
     counted = {
-        lr.LR(spec): 5_390,
-        fm.FM(spec, 10): 59_280,
-        ffm.FFM(spec, 10): 490_400,
-        deepfm.DeepFM(spec, 10, wide): 423_280 - 2_400,
-        wide_deep.WideDeep(spec, 10, wide): 423_280 - 2_400,
-        dcn.DCN(spec, 10, 3, wide): 418_591 - 2_400,
-        dcn_v2.DCNv2(spec, 10, 4, wide): 458_391 - 2_400,
+        "lr": 5_390,
+        "fm": 59_280,
+        "ffm": 490_400,
+        "fwfm": 107_826,
+        "deepfm": 423_280,
+        "wide_deep": 423_280,
+        "dcn": 418_591,
+        "dcn_v2": 458_391,
     }
     example = {"fields": jax.ShapeDtypeStruct((2, 10), jnp.int32)}
-    for model, want in counted.items():
+    for name, want in counted.items():
+        model = names.recipe(f"{name}/bars")[2].model(spec)
         held = jax.eval_shape(model.init, jax.random.key(0), example)
         parts = [held[part] for part in ("params", "tables") if part in held]
-        assert sum(leaf.size for leaf in jax.tree.leaves(parts)) == want, type(model).__name__
+        assert sum(leaf.size for leaf in jax.tree.leaves(parts)) == want, name
+
+
+def test_weighted_pairs_with_vectors_as_the_linear_part():
+    """fwfm/bars against a loop over pairs, in float64."""
+    model = fwfm.FwFMVectors(Spec(field_sizes=(3, 4, 2), base_score=0.5), 2, init_scale=1.0)
+    rows = np.array([[0, 3, 7], [2, 5, 8]])
+    state = model.init(jax.random.key(0), {"fields": jnp.asarray(rows)})
+    state = {"params": {**state["params"], "pair_weights": jnp.array([0.5, -1.0, 2.0])}, "tables": state["tables"]}
+    linear, factors = (np.float64(state["tables"][name]["table"])[rows] for name in ("linear", "factors"))
+    want = [
+        0.5 + np.sum(v * u) + 0.5 * v[0] @ v[1] - v[0] @ v[2] + 2 * v[1] @ v[2]
+        for v, u in zip(factors, linear, strict=True)
+    ]
+    np.testing.assert_allclose(model.apply(state, {"fields": jnp.asarray(rows)}), want, rtol=1e-5)

@@ -5,10 +5,11 @@
 Wang, Fu, Fu, Wang 2017, "Deep & Cross Network for Ad Click Predictions" (ADKDD), equation 3.
 
 Differences from the paper: every field has vectors of the same length; numbers are cut into buckets and looked up like
-categories; no batch normalisation; the last layer starts near 0 and the bias at the log odds of a click, so that the
-loss opens at that of a constant.
+categories; no batch normalisation, but in recipe `bars`; the last layer starts near 0 and the bias at the log odds of a
+click, so that the loss opens at that of a constant.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, field_cost, look_up, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, NormalisedMLP, field_cost, look_up, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -31,6 +32,7 @@ class DCN(nn.Module):
     hidden_dims: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
     init_scale: float = 0.01
+    make_tower: Callable[..., nn.Module] = MLP
 
     def setup(self):
         width = len(self.spec.field_sizes) * self.embedding_dim
@@ -38,14 +40,14 @@ class DCN(nn.Module):
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
         self.kernels = self.param("cross_kernels", nn.initializers.normal(0.01), (self.num_cross, width))
         self.biases = self.param("cross_biases", nn.initializers.zeros, (self.num_cross, width))
-        self.tower = MLP(self.hidden_dims, self.dropout)
+        self.tower = self.make_tower(self.hidden_dims, self.dropout)
         self.top = nn.Dense(1, kernel_init=NEAR_ZERO, bias_init=nn.initializers.constant(self.spec.base_score))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
         x0 = vectors.reshape(len(vectors), -1)
         crossed = cross(x0, self.kernels, self.biases)
-        deep = self.tower(x0, train=train)
+        deep = self.tower(x0, batch.get("mask"), train=train)
         return self.top(jnp.concatenate([crossed, deep], axis=1))[:, 0]
 
 
@@ -72,6 +74,11 @@ RECIPES = {
         batch_size=1024,
         epochs=10,
         for_data={"frappe": {"optimizer": partial(optimizers.dense_adam, l2=0.01), "batch_size": 4096, "epochs": 20}},
+    ),
+    "bars": tasks.bars(
+        model=partial(
+            DCN, embedding_dim=10, num_cross=3, hidden_dims=(400, 400, 400), dropout=0.2, make_tower=NormalisedMLP
+        ),
     ),
     "smoke": tasks.clicks(
         model=partial(DCN, embedding_dim=4, num_cross=2, hidden_dims=(16, 8), init_scale=0.1),

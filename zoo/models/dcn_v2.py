@@ -6,10 +6,11 @@ Wang, Shivanna, Cheng, Jain, Lin, Hong, Chi 2021, "DCN V2: Improved Deep & Cross
 parallel structure of its figure 1.
 
 Differences from the paper: full rank only, no mixture of low-rank experts; every field has vectors of the same length;
-numbers are cut into buckets and looked up like categories; no batch normalisation; the last layer starts
-near 0 and the bias at the log odds of a click, so that the loss opens at that of a constant.
+numbers are cut into buckets and looked up like categories; no batch normalisation, but in recipe `bars`; the last layer
+starts near 0 and the bias at the log odds of a click, so that the loss opens at that of a constant.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -18,7 +19,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, field_cost, look_up, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, NormalisedMLP, field_cost, look_up, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -32,6 +33,7 @@ class DCNv2(nn.Module):
     hidden_dims: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
     init_scale: float = 0.01
+    make_tower: Callable[..., nn.Module] = MLP
 
     def setup(self):
         width = len(self.spec.field_sizes) * self.embedding_dim
@@ -41,14 +43,14 @@ class DCNv2(nn.Module):
             "cross_kernels", nn.initializers.he_normal(batch_axis=(0,)), (self.num_cross, width, width)
         )
         self.biases = self.param("cross_biases", nn.initializers.zeros, (self.num_cross, width))
-        self.tower = MLP(self.hidden_dims, self.dropout)
+        self.tower = self.make_tower(self.hidden_dims, self.dropout)
         self.top = nn.Dense(1, kernel_init=NEAR_ZERO, bias_init=nn.initializers.constant(self.spec.base_score))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
         x0 = vectors.reshape(len(vectors), -1)
         crossed = cross(x0, self.kernels, self.biases)
-        deep = self.tower(x0, train=train)
+        deep = self.tower(x0, batch.get("mask"), train=train)
         return self.top(jnp.concatenate([crossed, deep], axis=1))[:, 0]
 
 
@@ -85,6 +87,11 @@ RECIPES = {
                 "dropout": 0.4,
             }
         },
+    ),
+    "bars": tasks.bars(
+        model=partial(
+            DCNv2, embedding_dim=10, num_cross=4, hidden_dims=(400, 400, 400), dropout=0.2, make_tower=NormalisedMLP
+        ),
     ),
     "smoke": tasks.clicks(
         model=partial(DCNv2, embedding_dim=4, num_cross=2, hidden_dims=(16, 8), init_scale=0.3),

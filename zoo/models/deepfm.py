@@ -5,10 +5,12 @@
 Guo, Tang, Ye, Li, He 2017, "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction" (IJCAI), equations
 1 to 4.
 
-Differences from the paper: numbers are cut into buckets and looked up like categories; no batch normalisation; the
-last layer starts near 0 and the bias at the log odds of a click, so that the loss opens at that of a constant.
+Differences from the paper: numbers are cut into buckets and looked up like categories; no batch normalisation, but in
+recipe `bars`; the last layer starts near 0 and the bias at the log odds of a click, so that the loss opens at that of a
+constant.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -17,7 +19,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, sum_of_pairs, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, Linear, NormalisedMLP, field_cost, look_up, sum_of_pairs, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -30,18 +32,19 @@ class DeepFM(nn.Module):
     hidden_dims: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
     init_scale: float = 0.01
+    make_tower: Callable[..., nn.Module] = MLP
 
     def setup(self):
         init = nn.initializers.normal(self.init_scale)
         self.linear = Linear(self.spec)
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
-        self.tower = MLP(self.hidden_dims, self.dropout)
+        self.tower = self.make_tower(self.hidden_dims, self.dropout)
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
         pairs = jnp.sum(sum_of_pairs(vectors), axis=-1)
-        deep = self.top(self.tower(vectors.reshape(len(vectors), -1), train=train))[:, 0]
+        deep = self.top(self.tower(vectors.reshape(len(vectors), -1), batch.get("mask"), train=train))[:, 0]
         return self.linear(batch) + pairs + deep
 
 
@@ -68,6 +71,9 @@ RECIPES = {
         batch_size=1024,
         epochs=2,
         for_data={"book-crossing-new": {"without": ("item",)}},
+    ),
+    "bars": tasks.bars(
+        model=partial(DeepFM, embedding_dim=10, hidden_dims=(400, 400, 400), dropout=0.2, make_tower=NormalisedMLP),
     ),
     "smoke": tasks.clicks(
         model=partial(DeepFM, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

@@ -107,6 +107,7 @@ RECIPES = {
         batch_size=64,
         epochs=15,
     ),
+    "bars": tasks.bars(model=partial(FFM, embedding_dim=10)),
     "smoke": tasks.clicks(
         model=partial(FFM, embedding_dim=3, init_scale=0.1),
         optimizer=optimizers.adagrad,

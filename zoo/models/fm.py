@@ -60,6 +60,7 @@ RECIPES = {
         batch_size=1024,
         epochs=20,
     ),
+    "bars": tasks.bars(model=partial(FM, embedding_dim=10)),
     "smoke": tasks.clicks(
         model=partial(FM, embedding_dim=4, init_scale=0.1),
         optimizer=optimizers.adagrad,

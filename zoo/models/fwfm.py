@@ -6,7 +6,8 @@ Pan, Xu, Ruiz, Zhao, Pan, Sun, Lu 2018, "Field-weighted Factorization Machines f
 Display Advertising" (WWW).
 
 Differences from the paper: r starts at 1, so that the model starts as a plain factorization machine; the linear part
-has a weight a value (the paper's FwFM_LW), not a vector a field; numbers are cut into buckets; Adam.
+has a weight a value (the paper's FwFM_LW), in recipe `bars` a vector a value (FwFM_FeLV); numbers are cut into buckets;
+Adam.
 """
 
 from functools import partial
@@ -38,11 +39,36 @@ class FwFM(nn.Module):
         self.pair_weights = self.param("pair_weights", nn.initializers.ones, (num_fields * (num_fields - 1) // 2,))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        return self.linear(batch) + weighted_pairs(look_up(self.factors, batch), self.pair_weights)
+
+
+class FwFMVectors(nn.Module):
+    """A Scorer whose linear part is v_f . u_f with a second vector u of each value: the paper's FwFM_FeLV."""
+
+    spec: Spec
+    embedding_dim: int = 10
+    init_scale: float = 0.01
+
+    def setup(self):
+        num_fields = len(self.spec.field_sizes)
+        init = nn.initializers.normal(self.init_scale)
+        self.bias = self.param("bias", nn.initializers.constant(self.spec.base_score), ())
+        self.linear = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
+        self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
+        self.pair_weights = self.param("pair_weights", nn.initializers.ones, (num_fields * (num_fields - 1) // 2,))
+
+    def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
-        num_fields = vectors.shape[1]
-        above = np.triu_indices(num_fields, 1)
-        weights = jnp.zeros((num_fields, num_fields)).at[above].set(self.pair_weights)
-        return self.linear(batch) + jnp.sum(vectors * jnp.einsum("fg,bgd->bfd", weights, vectors), (1, 2))
+        linear = jnp.sum(vectors * look_up(self.linear, batch), (1, 2))
+        return self.bias + linear + weighted_pairs(vectors, self.pair_weights)
+
+
+def weighted_pairs(vectors: Array, pair_weights: Array) -> Array:
+    """sum_{f<g} r_{f,g} v_f . v_g: float [batch, fields, dim], r float [pairs], by rows -> [batch]."""
+    num_fields = vectors.shape[1]
+    above = np.triu_indices(num_fields, 1)
+    weights = jnp.zeros((num_fields, num_fields)).at[above].set(pair_weights)
+    return jnp.sum(vectors * jnp.einsum("fg,bgd->bfd", weights, vectors), (1, 2))
 
 
 def cost(recipe: Recipe, model: FwFM) -> Cost:
@@ -59,6 +85,7 @@ RECIPES = {
         batch_size=1024,
         epochs=10,
     ),
+    "bars": tasks.bars(model=partial(FwFMVectors, embedding_dim=10)),
     "smoke": tasks.clicks(
         model=partial(FwFM, embedding_dim=4, init_scale=0.1),
         optimizer=optimizers.adagrad,

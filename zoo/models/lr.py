@@ -35,5 +35,6 @@ def cost(recipe: Recipe, model: LR) -> Cost:
 
 RECIPES = {
     "clicks": tasks.clicks(model=LR, optimizer=optimizers.adam, learning_rate=1e-2, batch_size=1024, epochs=10),
+    "bars": tasks.bars(model=LR),
     "smoke": tasks.clicks(model=LR, optimizer=optimizers.adagrad, learning_rate=0.1, batch_size=256, epochs=3),
 }

@@ -5,10 +5,11 @@
 Cheng et al. 2016, "Wide & Deep Learning for Recommender Systems" (DLRS), equation 3.
 
 Differences from the paper: the wide part has no hand-made crosses of fields; Adam on both parts, not FTRL and Adagrad;
-numbers are cut into buckets and looked up like categories; no batch normalisation; the last layer starts
-near 0 and the bias at the log odds of a click, so that the loss opens at that of a constant.
+numbers are cut into buckets and looked up like categories; no batch normalisation, but in recipe `bars`; the last layer
+starts near 0 and the bias at the log odds of a click, so that the loss opens at that of a constant.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from jax import Array
 
 from zoo import optimizers, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, NEAR_ZERO, Linear, field_cost, look_up, tower_weights
+from zoo.layers import MLP, NEAR_ZERO, Linear, NormalisedMLP, field_cost, look_up, tower_weights
 from zoo.recipe import Recipe
 from zoo.types import Batch, Cost, Spec
 
@@ -29,17 +30,18 @@ class WideDeep(nn.Module):
     hidden_dims: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
     init_scale: float = 0.01
+    make_tower: Callable[..., nn.Module] = MLP
 
     def setup(self):
         init = nn.initializers.normal(self.init_scale)
         self.linear = Linear(self.spec)
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
-        self.tower = MLP(self.hidden_dims, self.dropout)
+        self.tower = self.make_tower(self.hidden_dims, self.dropout)
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
-        deep = self.top(self.tower(vectors.reshape(len(vectors), -1), train=train))[:, 0]
+        deep = self.top(self.tower(vectors.reshape(len(vectors), -1), batch.get("mask"), train=train))[:, 0]
         return self.linear(batch) + deep
 
 
@@ -66,6 +68,9 @@ RECIPES = {
                 "epochs": 9,
             },
         },
+    ),
+    "bars": tasks.bars(
+        model=partial(WideDeep, embedding_dim=10, hidden_dims=(400, 400, 400), dropout=0.2, make_tower=NormalisedMLP),
     ),
     "smoke": tasks.clicks(
         model=partial(WideDeep, embedding_dim=4, hidden_dims=(16, 8), init_scale=0.1),

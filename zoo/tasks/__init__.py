@@ -14,6 +14,7 @@ from zoo.tasks.rankings import (
 )
 from zoo.tasks.ratings import rating, rating_baselines, rating_examples, recommend_by_scores
 from zoo.tasks.rows import (
+    bars,
     click_examples,
     clicks,
     field_columns,
@@ -28,6 +29,7 @@ from zoo.tasks.watches import balanced_history_examples, history_examples
 __all__ = [
     "STREAMED",
     "balanced_history_examples",
+    "bars",
     "click_examples",
     "clicks",
     "field_columns",
