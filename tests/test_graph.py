@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zoo import graph
+from zoo import graph, parallel
 from zoo.data.interactions import from_raw
 from zoo.errors import InputError
 
@@ -58,6 +58,35 @@ def test_a_product_and_its_gradient_are_those_of_the_whole_matrix(adjacency, pro
     found, pull = run(adjacency(data), x)
     np.testing.assert_allclose(found, matrix @ x, atol=1e-5)
     np.testing.assert_allclose(pull(jnp.asarray(y))[0], matrix.T @ y, atol=1e-5)
+
+
+@pytest.mark.parametrize("product", [graph.compressed_rows, graph.in_chunks], ids=lambda product: product.__name__)
+@pytest.mark.parametrize("wrap", ["jit", "shard_map"])
+def test_devices_multiply_a_share_of_the_edges_each(wrap, product, monkeypatch):
+    """The product and its gradient on three devices (the edges do not divide by 3) are those of one."""
+    monkeypatch.setattr(graph, "CHUNK_EDGES", 64)
+    data = interactions()
+    edges, layout = jax.tree.map(jnp.asarray, graph.mean_with_self(data)), parallel.layout(3)
+    assert len(edges.weight) % 3
+    x, y = (jnp.asarray(vectors(data.num_users + data.num_items, seed=seed)) for seed in (1, 2))
+    shares = []
+    monkeypatch.setattr(graph, "own_edges", lambda own, real=graph.own_edges: shares.append(own) or real(own))
+
+    def run(edges, x):
+        found, pull = jax.vjp(lambda x: graph.propagate(edges, x, product), x)
+        return found, parallel.total(pull(y / parallel.num_devices())[0])
+
+    wanted = run(edges, x)
+    assert not shares
+    if wrap == "jit":
+        with jax.sharding.use_abstract_mesh(layout.mesh.abstract_mesh):
+            found = jax.jit(run)(*parallel.on_every_device((edges, x), layout))
+    else:
+        each = jax.shard_map(run, mesh=layout.mesh, in_specs=jax.P(), out_specs=jax.P(), check_vma=False)
+        found = jax.jit(each)(edges, x)
+    assert len(shares) == 2
+    for ours, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, want, atol=1e-5)
 
 
 @pytest.mark.parametrize("adjacency", ADJACENCIES, ids=lambda adjacency: adjacency.__name__)

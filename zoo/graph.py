@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.experimental import sparse
 
+from zoo import parallel
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 from zoo.memory import available_bytes, readable
@@ -94,6 +95,13 @@ def transpose(graph: Graph) -> Graph:
     return graph._replace(weight=graph.transposed_weight, transposed_weight=graph.weight)
 
 
+def drop_nodes(x: Array, key: Array, rate: float) -> Array:
+    """The vectors x [nodes, dim] with those of a node 0 with probability `rate`, the others 1 / (1 - rate) times as
+    large."""
+    kept = jax.random.bernoulli(key, 1 - rate, (len(x), 1))
+    return jnp.where(kept, x / (1 - rate), 0)
+
+
 def drop_edges(graph: Graph, key: Array, rate: float) -> Graph:
     """Each direction of an edge left out with probability `rate`; the others weigh 1 / (1 - rate) times as much."""
     kept = jax.random.bernoulli(key, 1 - rate, graph.weight.shape) / (1 - rate)
@@ -146,22 +154,57 @@ def by_platform(graph: Graph, x: Array) -> Array:
     return jax.lax.platform_dependent(graph, x, cpu=compressed_rows, default=portable)
 
 
+def own_edges(graph: Graph) -> Graph:
+    """This device's share of the edges: as many as any other's, consecutive, so those of consecutive rows.
+
+    Other rows are empty; two devices may share a row. The last share is filled up with edges of weight 0 to no row.
+    """
+    devices, share = parallel.num_devices(), -(-len(graph.weight) // parallel.num_devices())
+    start = parallel.device_number() * share
+    missing = devices * share - len(graph.weight)
+
+    def own(column: Array, fill: int = 0) -> Array:
+        return jax.lax.dynamic_slice_in_dim(jnp.pad(column, (0, missing), constant_values=fill), start, share)
+
+    return Graph(
+        offsets=jnp.clip(graph.offsets - start, 0, share),
+        target=own(graph.target, len(graph.offsets) - 1),
+        source=own(graph.source),
+        weight=own(graph.weight),
+        transposed_weight=own(graph.transposed_weight),
+        reverse=graph.reverse,
+    )
+
+
 def propagate(graph: Graph, x: Array, product: Product = by_platform) -> Array:
-    """graph @ x, float32 [nodes, dim]. The gradient is the product with the transpose; weights have none."""
+    """graph @ x, float32 [nodes, dim]. The gradient is the product with the transpose; weights have none.
+
+    Several devices multiply a share of the edges each and add up; x is the same on all of them, as are dropped edges.
+    """
     return _propagate(product, graph, x.astype(jnp.float32))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _propagate(product: Product, graph: Graph, x: Array) -> Array:
-    return product(graph, x)
+    return _by_all_devices(product, graph, x)
+
+
+def _by_all_devices(product: Product, graph: Graph, x: Array) -> Array:
+    if parallel.per_device():
+        return parallel.total(product(own_edges(graph), x))
+    return (
+        parallel.on_each_device(partial(_by_all_devices, product))(graph, x) if parallel.spread() else product(graph, x)
+    )
 
 
 def _forward(product: Product, graph: Graph, x: Array) -> tuple[Array, Graph]:
-    return product(graph, x), graph
+    return _by_all_devices(product, graph, x), graph
 
 
 def _backward(product: Product, graph: Graph, gradient: Array) -> tuple[None, Array]:
-    return None, product(transpose(graph), gradient)
+    if parallel.per_device():  # the loss is a sum over devices, and so is the gradient: each returns its part
+        return None, product(own_edges(transpose(graph)), parallel.total(gradient))
+    return None, _by_all_devices(product, transpose(graph), gradient)
 
 
 _propagate.defvjp(_forward, _backward)

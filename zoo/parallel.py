@@ -120,9 +120,26 @@ def spread() -> bool:
     return per_device() or not jax.sharding.get_abstract_mesh().empty
 
 
+def num_devices() -> int:
+    """How many devices share a batch of which each has its part."""
+    return jax.lax.axis_size(AXIS) if per_device() else 1
+
+
+def device_number() -> Any:
+    """Which of them this one is, from 0."""
+    return jax.lax.axis_index(AXIS) if per_device() else 0
+
+
+def on_each_device(function: Callable) -> Callable:
+    """For work that the devices of `jit` divide by hand: `function` runs on each, on the same arguments, and its result
+    is the same on all."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
+
+
 def whole_size(size: int) -> int:
     """The size of the whole batch, given that of this device's part."""
-    return size * jax.lax.axis_size(AXIS) if per_device() else size
+    return size * num_devices()
 
 
 def gather(part: Array) -> Array:

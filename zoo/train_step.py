@@ -111,7 +111,7 @@ def core_step(
             batch,
             draw_key,
             method=objective,
-            rngs={"dropout": parallel.own_key(dropout_key)},
+            rngs={"dropout": parallel.own_key(dropout_key), "everywhere": dropout_key},
             mutable=["lookups", *state.model_state],
         )
         real = jnp.ones_like(losses) if mask is None else mask
@@ -229,7 +229,8 @@ def _init_variables(model: Any, objective: Objective, key: Array, batch: Batch, 
         return objective(module, batch, key)
 
     params_key, dropout_key, draw_key = jax.random.split(key, 3)
-    return dict(model.init({"params": params_key, "dropout": dropout_key}, batch, draw_key, constants, method=bound))
+    rngs = {"params": params_key, "dropout": dropout_key, "everywhere": dropout_key}
+    return dict(model.init(rngs, batch, draw_key, constants, method=bound))
 
 
 def _shapes_of(model: Any, objective: Objective, batch: Batch, constants: Mapping[str, Any]) -> dict:

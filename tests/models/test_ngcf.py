@@ -119,7 +119,7 @@ def test_dropout_is_for_training_only(setting):
     expected = plain.apply(values, method="prepare")
     for one, two in zip(jax.tree.leaves(model.apply(values, method="prepare")), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(one, two)
-    rngs = {"dropout": jax.random.key(1)}
+    rngs = {"everywhere": jax.random.key(1)}
     trained = model.apply(values, train=True, rngs=rngs, method="prepare")
     np.testing.assert_array_equal(trained[0], expected[0])  # layer 0 is left whole
     assert not np.allclose(trained[1], expected[1])
@@ -135,7 +135,7 @@ def test_dropped_numbers_are_as_many_as_asked():
     )
 
 
-@pytest.mark.parametrize("setting", ["message_dropout", "edge_dropout"])
+@pytest.mark.parametrize("setting", ["message_dropout", "node_dropout", "edge_dropout"])
 def test_a_rate_that_drops_everything_is_refused(setting):
     model, values = made(Printed, side_by_side, graph.symmetric)
     with pytest.raises(InputError, match=f"{setting} is 1.0: it must be at least 0 and below 1"):
@@ -143,9 +143,9 @@ def test_a_rate_that_drops_everything_is_refused(setting):
 
 
 def test_a_dropped_node_sends_nothing():
-    """Rate 1: only the message of a node to itself is left."""
-    model, values = made(Printed, side_by_side, graph.symmetric, node_dropout=1.0)
-    found = model.apply(values, train=True, rngs={"dropout": jax.random.key(1)}, method="prepare")
+    """At a rate next to 1, all are dropped: only the message of a node to itself is left."""
+    model, values = made(Printed, side_by_side, graph.symmetric, node_dropout=1 - 1e-7)
+    found = model.apply(values, train=True, rngs={"everywhere": jax.random.key(1)}, method="prepare")
     params = double(values["params"])
     np.testing.assert_allclose(
         found[1], leaky(params["embedding"] @ params["layers_0"]["sum"]["kernel"]), rtol=1e-4, atol=1e-5

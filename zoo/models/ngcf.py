@@ -106,26 +106,27 @@ class NGCF(nn.Module):
 
         self.embedding = self.param("embedding", init)
         self.layers = [nn.remat(self.layer)(size) for size in self.layer_sizes]  # keeps what goes in, nothing between
-        for name in ("message_dropout", "edge_dropout"):
+        for name in ("message_dropout", "node_dropout", "edge_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
-        self.drop_nodes = nn.Dropout(self.node_dropout, broadcast_dims=(1,))
 
     @property
     def num_items(self) -> int:
         return self.spec.num_items
 
     def prepare(self, batch: Batch | None = None, *, train: bool = False) -> list[Array]:
-        """The vectors of all nodes, users first, by layer."""
+        """The vectors of all nodes, users first, by layer. What is dropped is the same on every device."""
         edges = self.get_variable("constants", "graph")
         if train and self.edge_dropout > 0:
-            edges = graph.drop_edges(edges, self.make_rng("dropout"), self.edge_dropout)
+            edges = graph.drop_edges(edges, self.make_rng("everywhere"), self.edge_dropout)
         found = [self.embedding]
         for layer in self.layers:
-            sent = self.drop_nodes(found[-1], deterministic=not train)
+            sent = found[-1]
+            if train and self.node_dropout > 0:
+                sent = graph.drop_nodes(sent, self.make_rng("everywhere"), self.node_dropout)
             new = layer(found[-1], graph.propagate(edges, sent, self.product))
             drops = train and self.message_dropout > 0
-            found.append(drop_numbers(new, self.make_rng("dropout"), self.message_dropout) if drops else new)
+            found.append(drop_numbers(new, self.make_rng("everywhere"), self.message_dropout) if drops else new)
         return found
 
     def query(self, batch: Batch, prepared: list[Array], *, train: bool = False) -> Array:
