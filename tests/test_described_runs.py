@@ -36,6 +36,8 @@ def test_predictions_of_described_rows_are_those_that_were_judged(run):
     judged = np.clip(evaluate.score(run.prepared.model, run.state, {}, examples.test), *examples.spec.rating_range)
     columns = raw_rows(test)
     np.testing.assert_allclose(run.predict(run.describe(columns)), judged, rtol=1e-5)
+    again = zoo.load(run.folder)  # which fits the encoding anew
+    np.testing.assert_array_equal(again.predict(again.describe(columns)), run.predict(run.describe(columns)))
     pairs = {name: columns[name] for name in ("user", "item")}  # all else comes from the table
     found = run.describe(pairs, item_fields=["author"])
     np.testing.assert_allclose(run.predict(found), judged, rtol=1e-5)
