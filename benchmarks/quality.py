@@ -59,7 +59,7 @@ def absent_data(data: str) -> str | None:
 
 def train(claim: Claim, seed: int) -> dict[str, Any]:
     """The zoo's own record of one run, marked with the claim."""
-    request = Request(model=claim.model, data=claim.data, split=claim.split, seed=seed)
+    request = Request(claim.model, claim.data, claim.split, seed=seed, settings=claim.settings)
     with tempfile.TemporaryDirectory() as folder:
         run = run_request(request, folder=Path(folder) / "run", quiet=not sys.stdout.isatty())
     return {"suite": "quality", "claim": claim.name, **run.record}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo import checkpoint
+from zoo import checkpoint, embedding
 from zoo.errors import InputError
 from zoo.run import fit
 
@@ -25,6 +25,12 @@ def refusal(read, data, **options) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
+
+
+def summed_once(lookups, num_rows, slot):
+    """The row gradient of a table as a step makes it, the scratch after it, and whether it overflowed."""
+    duplicates, slot, overflow = embedding.find_duplicates(lookups, num_rows, slot)
+    return embedding.summed_gradient(lookups, duplicates), slot, overflow
 
 
 def raw_rows(data):

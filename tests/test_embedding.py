@@ -7,8 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from zoo import row_optimizers
-from zoo.embedding import Embed, summed_gradient
+from tests.helpers import summed_once
+from zoo import embedding, row_optimizers
+from zoo.embedding import Embed
 from zoo.optimizers import Optimizer
 from zoo.train_step import core_step, init_state
 from zoo.types import PADDING
@@ -219,14 +220,42 @@ def test_ids_out_of_range_read_zero_and_get_no_gradient():
         assert not tables["table"].any()
 
 
+class TwoTables(nn.Module):
+    def setup(self):
+        self.table, self.weight = Embed(ROWS, DIM, nn.initializers.normal(0.5)), Embed(ROWS, 1, nn.initializers.ones)
+
+
+@pytest.mark.parametrize(("other", "searches"), [("user", 1), ("item", 2)])
+def test_tables_that_look_up_the_same_ids_share_the_search_for_duplicates(other, searches, monkeypatch):
+    """Each table ends as with a dense gradient, whether the ids of the two are the same or not."""
+    calls, find = [], embedding.find_duplicates
+    monkeypatch.setattr(embedding, "find_duplicates", lambda *given: calls.append(given) or find(*given))
+
+    def objective(model, batch, key):
+        return (
+            squared(jnp.sum(model.table(batch["user"]), 1), batch["label"])
+            + model.weight(batch[other]).reshape(len(batch["label"]), -1).sum(1) ** 2
+        )
+
+    optimizers = [Optimizer(optax.sgd(1.0), RULES[rule]) for rule in ("summed", "densely")]
+    found = []
+    for optimizer in optimizers:
+        state = init_state(TwoTables(), objective, optimizer, BATCH, jax.random.key(0))
+        calls.clear()
+        found.append(core_step(TwoTables(), objective, optimizer, state, BATCH)[0].tables)
+        assert len(calls) == searches
+    for name, table in found[0].items():
+        np.testing.assert_allclose(table, found[1][name], atol=1e-6)
+
+
 @pytest.mark.parametrize("capacity", [3, 5, 100])
 def test_distinct_rows(capacity):
     """The rows of the batch are 0, 1, 3, 5, 7 and 8: a capacity of 6 holds them, a smaller one says so."""
     lookups = [({"ids": BATCH["user"], "weight": BAG_WEIGHT}, _gradient(5)), ({"ids": BATCH["item"]}, _gradient(5) + 1)]
     slot = jnp.full(ROWS, 77, jnp.int32)  # whatever an earlier step left there
-    free, _, _ = summed_gradient(lookups, ROWS, slot)
+    free, _, _ = summed_once(lookups, ROWS, slot)
     lookups[0][0]["distinct_rows"] = jnp.zeros((capacity, 0))
-    limited, _, overflow = summed_gradient(lookups, ROWS, slot)
+    limited, _, overflow = summed_once(lookups, ROWS, slot)
     assert bool(overflow) == (capacity < 6)
     assert len(limited.ids) == min(capacity, 15)
     if not overflow:
@@ -235,7 +264,7 @@ def test_distinct_rows(capacity):
 
 def test_distinct_rows_exactly_enough():
     lookups = [({"ids": BATCH["item"], "distinct_rows": jnp.zeros((3, 0))}, _gradient(5))]
-    limited, _, overflow = summed_gradient(lookups, ROWS, jnp.zeros(ROWS, jnp.int32))
+    limited, _, overflow = summed_once(lookups, ROWS, jnp.zeros(ROWS, jnp.int32))
     assert not overflow
     assert sorted(limited.ids.tolist()) == [1, 3, 7]
     assert sorted(limited.counts.tolist()) == [1, 1, 2]

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from tests.helpers import summed_once
 from zoo import optimizers, row_optimizers
-from zoo.embedding import BLOCK, RowGradient, summed_gradient
+from zoo.embedding import BLOCK, RowGradient
 from zoo.types import PADDING
 
 
@@ -27,7 +28,7 @@ def trained(rule, table=TABLE, ids=LOOKUPS, gradients=GRADIENTS):
     table, slot = jnp.asarray(table), jnp.zeros(ROWS, jnp.int32)
     state = rule.init(table)
     for step, (ids_now, gradient) in enumerate(zip(ids, gradients)):
-        summed, slot, _ = summed_gradient([({"ids": jnp.asarray(ids_now)}, jnp.asarray(gradient))], ROWS, slot)
+        summed, slot, _ = summed_once([({"ids": jnp.asarray(ids_now)}, jnp.asarray(gradient))], ROWS, slot)
         table, state = rule.update(table, state, summed, jnp.int32(step))
     return table
 
@@ -250,7 +251,7 @@ def test_blocks_of_distinct_rows_are_one_update(name):
     lookup = {"ids": ids, "rows": jnp.zeros((len(ids), 2))}
     gradient = jnp.asarray(rng.standard_normal((len(ids), 2)), jnp.float32)
     table = jnp.asarray(rng.standard_normal((num_rows, 2)), jnp.float32)
-    summed, _, overflow = summed_gradient([(lookup, gradient)], num_rows, jnp.zeros(num_rows, jnp.int32))
+    summed, _, overflow = summed_once([(lookup, gradient)], num_rows, jnp.zeros(num_rows, jnp.int32))
     assert not overflow and summed.distinct == len(np.unique(ids)) - 1 > BLOCK
     step = jnp.asarray(3)
     found = jax.jit(partial(row_optimizers.update_distinct, rule))(table, rule.init(table), summed, step)

@@ -46,8 +46,7 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
-        ids = self._known(ids)
-        rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
+        rows = self._rows(self._known(ids).reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids, "rows": rows})
 
     def bag(self, ids: Array, weight: Array) -> Array:
@@ -56,14 +55,13 @@ class Embed(nn.Module):
         A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
         scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
-        ids = self._known(ids)
 
         def add(total, entry):
             entry_ids, entry_weight = entry
             return total + entry_weight[:, None] * self._rows(entry_ids), None
 
         zero = jnp.zeros((ids.shape[0], self.dim), self.table.value.dtype)
-        total, _ = jax.lax.scan(add, zero, (ids.T, weight.T))
+        total, _ = jax.lax.scan(add, zero, (self._known(ids).T, weight.T))
         return self._recorded(total, {"ids": ids, "weight": weight})
 
     def all(self) -> Array:
@@ -79,7 +77,8 @@ class Embed(nn.Module):
 
     def _known(self, ids: Array) -> Array:
         """Ids that are no row made PADDING: a negative one would count from the table's end, and a table divided over
-        devices may have unused rows after its last. (The comparison slows a gather down, hence only where needed.)"""
+        devices may have unused rows after its last. (The comparison slows a gather down, hence only where needed.) What
+        is recorded are the ids as they came, so that lookups of the same ids in two tables can be told to be that."""
         unknown = ids < 0
         if self.table.value.shape[0] != self.num_rows:
             unknown |= ids >= self.num_rows
@@ -175,24 +174,31 @@ def _separate_gradient(ids: Array, rows: Array, gradient: Array) -> RowGradient:
     dim = gradient.shape[-1]
     # The rows read on one device are not those of ids gathered from all.
     values = rows.reshape(-1, dim) if rows.shape[:-1] == ids.shape else None
-    return RowGradient(ids.reshape(-1), gradient.reshape(-1, dim), None, values)
+    return RowGradient(_row_or_padding(ids).reshape(-1), gradient.reshape(-1, dim), None, values)
 
 
-def summed_gradient(
+class Duplicates(NamedTuple):
+    """Where the ids of a table's lookups, one after the other, add up. An unused entry has id num_rows and count 0."""
+
+    ids: Array  # int32 [rows], distinct: those used come first
+    owner: Array  # int32 [ids], the entry of each id; out of range for padding
+    counts: Array  # float [rows], how often the id occurs
+    distinct: Array  # int32 [], how many entries are used
+
+
+def find_duplicates(
     lookups: list[tuple[dict[str, Array], Array]], num_rows: int, slot: Array
-) -> tuple[RowGradient, Array, Array]:
-    """One RowGradient a table: all its lookups together, duplicates summed once, without a sort.
+) -> tuple[Duplicates, Array, Array]:
+    """The duplicates among the ids of all lookups of a table, without a sort.
 
     Every occurrence writes its own position into `slot[id]` (int32 [num_rows], scratch that is never cleared);
     whichever wins names the entry where all occurrences of that id add up. The number of operations does
     not depend on num_rows.
 
-    Returns the gradient, the scratch, and whether more rows were touched than `distinct_rows` allows (the gradient is
-    then incomplete and the run must stop).
+    Returns them, the scratch, and whether more rows were touched than `distinct_rows` allows (gradients summed by them
+    are then incomplete and the run must stop).
     """
-    if any("whole" in lookup for lookup, _ in lookups):
-        return _whole_gradient(lookups, num_rows), slot, jnp.zeros((), bool)
-    ids = jnp.concatenate([lookup["ids"].reshape(-1) for lookup, _ in lookups])
+    ids = jnp.concatenate([_row_or_padding(lookup["ids"]).reshape(-1) for lookup, _ in lookups])
     position = jnp.arange(len(ids), dtype=jnp.int32)
     slot = slot.at[ids].set(position, mode="drop")
     owner = slot.at[ids].get(mode="fill", fill_value=len(ids))  # where an id adds up; out of range for padding
@@ -202,20 +208,35 @@ def summed_gradient(
     capacity = limit if limit <= BLOCK else -(-limit // BLOCK) * BLOCK
     owner = compact.at[owner].get(mode="fill", fill_value=capacity)
     row_ids = jnp.full((capacity,), num_rows, jnp.int32).at[jnp.where(first, owner, capacity)].set(ids, mode="drop")
-    overflow = compact[-1] >= limit
     counts = jnp.zeros((capacity,), jnp.float32).at[owner].add(1.0, mode="drop")
-    sums = jnp.zeros((capacity, lookups[0][1].shape[-1]), lookups[0][1].dtype)
+    return Duplicates(row_ids, owner, counts, compact[-1] + 1), slot, compact[-1] >= limit
+
+
+def asked(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> tuple:
+    """What the lookups of a table ask for: two tables for which this is equal have the same duplicates."""
+    limits = (lookup["distinct_rows"].shape if "distinct_rows" in lookup else () for lookup, _ in lookups)
+    return num_rows, *limits, *(id(lookup["ids"]) for lookup, _ in lookups)
+
+
+def summed_gradient(lookups: list[tuple[dict[str, Array], Array]], duplicates: Duplicates) -> RowGradient:
+    """One RowGradient a table: all its lookups together, duplicates summed once."""
+    gradient = lookups[0][1]
+    sums = jnp.zeros((len(duplicates.ids), gradient.shape[-1]), gradient.dtype)
     start = 0
     for lookup, gradient in lookups:
         size = lookup["ids"].size
-        sums = _add_lookup(sums, lookup, gradient, owner[start : start + size])
+        sums = _add_lookup(sums, lookup, gradient, duplicates.owner[start : start + size])
         start += size
-    return RowGradient(row_ids, sums, counts, distinct=compact[-1] + 1), slot, overflow
+    return RowGradient(duplicates.ids, sums, duplicates.counts, distinct=duplicates.distinct)
+
+
+def _row_or_padding(ids: Array) -> Array:
+    return jnp.where(ids < 0, PADDING, ids)
 
 
 def add_rows(target: Array, lookup: dict[str, Array], gradient: Array) -> Array:
     """`target` [num_rows, dim] with the gradient of one lookup added at its rows."""
-    return _add_lookup(target, lookup, gradient, lookup["ids"].reshape(-1))
+    return _add_lookup(target, lookup, gradient, _row_or_padding(lookup["ids"]).reshape(-1))
 
 
 def _add_lookup(target: Array, lookup: dict[str, Array], gradient: Array, rows: Array) -> Array:
@@ -229,7 +250,8 @@ def _add_lookup(target: Array, lookup: dict[str, Array], gradient: Array, rows: 
     return jax.lax.scan(add, target, (rows.reshape(lookup["ids"].shape).T, lookup["weight"].T))[0]
 
 
-def _whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> RowGradient:
+def whole_gradient(lookups: list[tuple[dict[str, Array], Array]], num_rows: int) -> RowGradient:
+    """The gradient of a table of which one lookup took the whole, dense; lookups by row are added to it."""
     whole = jnp.zeros((num_rows, lookups[0][1].shape[-1]), lookups[0][1].dtype)
     for lookup, gradient in lookups:
         if "whole" in lookup:

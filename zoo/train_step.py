@@ -198,16 +198,22 @@ def _update_tables(
     """One update a table. A linear rule without a non-linear transform takes the lookups one by one, duplicates left
     in."""
     separate = all(transform.linear for transform in optimizer.transforms)
-    rows, slots, overflows = {}, {}, [jnp.zeros((), bool)]
+    rows, slots, overflows, known = {}, {}, [jnp.zeros((), bool)], {}
     for table, found in lookups.items():
         num_rows = state.tables[table].shape[0]
         plain = all(set(lookup) <= {"ids", "rows", "distinct_rows"} for lookup, _ in found)
         if separate and plain and optimizer.row_optimizer(table).linear:
             rows[table] = embedding.separate_gradients(found)
             continue
-        summed, slots[table], overflow = embedding.summed_gradient(found, num_rows, state.row_state[table]["slot"])
-        rows[table] = [summed]
-        overflows.append(overflow)
+        if any("whole" in lookup for lookup, _ in found):
+            rows[table] = [embedding.whole_gradient(found, num_rows)]
+            continue
+        asked = embedding.asked(found, num_rows)
+        if asked not in known:  # tables that look up the same ids, such as weights and vectors of fields, share this
+            slot = state.row_state[table]["slot"]
+            known[asked], slots[table], overflow = embedding.find_duplicates(found, num_rows, slot)
+            overflows.append(overflow)
+        rows[table] = [embedding.summed_gradient(found, known[asked])]
     gradients = Gradients(dense, rows, jnp.maximum(num_examples, 1.0), sharded)
     for transform in optimizer.transforms:
         gradients = transform.apply(gradients, state.tables)
