@@ -59,21 +59,20 @@ def parser() -> Parser:
     added.add_argument("--quick", **quick)
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
 
-    added = suite("throughput", throughput.run, "training speed of every recipe of some models, against the limits")
+    added = suite(
+        "throughput", throughput.run, "training speed of every model, against the limits; whole 30 minutes, --quick 5"
+    )
     added.add_argument("--quick", **quick)
     added.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    several = {"nargs": "+", "metavar": "N"}
     added.add_argument(
-        "--rows",
-        type=_positive,
-        default=30_000,
-        metavar="N",
-        help="users, and items, or rows of all fields (default 30000)",
+        "--rows", type=_positive, default=[30_000], help="users, and items, or rows of all fields (30000)", **several
     )
-    added.add_argument(
-        "--zipf", type=float, default=1.0, metavar="X", help="exponent of the skew, 0 uniform (default 1)"
-    )
-    added.add_argument("--batch-size", type=_positive, metavar="N", help="default: the recipe's")
-    added.add_argument("--embedding-dim", type=_positive, metavar="N", help="default: the recipe's")
+    added.add_argument("--zipf", type=float, default=[1.0], help="exponents of the skew, 0 uniform (1)", **several)
+    added.add_argument("--batch-size", type=_positive, help="default: the recipe's", **several)
+    added.add_argument("--embedding-dim", type=_positive, help="default: the recipe's", **several)
+    added.add_argument("--dtype", nargs="+", metavar="NAME", help="of towers: float32, bfloat16 (the recipe's)")
+    added.add_argument("--profile", type=Path, metavar="DIR", help="leave traces there, print the time by operation")
     added.add_argument("--allocator", default="default", **allocators)
     added.add_argument("--seed", type=int, default=0, metavar="N")
 

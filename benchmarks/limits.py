@@ -7,6 +7,7 @@ gather        random rows of 64 floats from a table larger than the cache, bytes
 scatter_add   the same rows added to in place, bytes read plus bytes written
 matmul        two square float32 matrices at the default precision, 2 n^3 operations
 dispatch      one call of a trivial compiled function until its result is ready
+operation     one operation on 512 numbers after another, within a compiled loop (one of fewer bytes XLA may fuse)
 """
 
 import argparse
@@ -34,6 +35,8 @@ class Configuration:
 
 
 NAMES = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s", "dispatch_us")
+NAMES += ("operation_us",)
+CHAIN, CHAINS = 32, 128
 QUICK = Configuration(copy_floats=2**22, table_rows=2**17, steps=4, matrix=512)
 
 
@@ -72,12 +75,14 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     square = jnp.full((configuration.matrix, configuration.matrix), 1 / configuration.matrix)
     matmul = _step_ms(lambda x, y: x @ y, square, (square + 0,), 1, donate=False)
     dispatch = _step_ms(lambda x: x + 1, jnp.zeros(()), (), 1, repeats=200)
+    operation = _step_ms(_chain, jnp.zeros(512), (), CHAIN * CHAINS)
     return {
         "copy_gb_per_s": 2 * 4 * configuration.copy_floats / copy / 1e6,
         "gather_gb_per_s": row_bytes / gather / 1e6,
         "scatter_add_gb_per_s": 2 * row_bytes / scatter / 1e6,
         "matmul_gflop_per_s": 2 * configuration.matrix**3 / matmul / 1e6,
         "dispatch_us": 1e3 * dispatch,
+        "operation_us": 1e3 * operation,
     }
 
 
@@ -93,6 +98,17 @@ def _gather(total, table, ids):
 
 def _scatter_add(table, ids, rows):
     return jax.lax.scan(lambda table, row: (table.at[row].add(rows), None), table, ids)[0]
+
+
+def _chain(x):
+    """CHAIN operations a turn of the loop, which the barriers keep apart."""
+
+    def turn(x, _):
+        for _ in range(CHAIN):
+            x = jax.lax.optimization_barrier(x + 1)
+        return x, None
+
+    return jax.lax.scan(turn, x, length=CHAINS)[0]
 
 
 def _step_ms(

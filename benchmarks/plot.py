@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import rows_summary
 from benchmarks.isolated import ROOT
-from benchmarks.tables import Record, device_of, newest, out_of_cache
+from benchmarks.tables import SWEPT, Record, device_of, newest, out_of_cache, swept
 from zoo.errors import InputError
 
 
@@ -121,3 +121,41 @@ def draw_batch_scaling(records: Sequence[Record], path: Path) -> None:
         panel.grid(alpha=0.3)
         panel.legend()
         figure.suptitle(f"{chosen[0]['model']} on {chosen[0]['data']}; {device}", fontsize=9)
+
+
+def draw_throughput(records: Sequence[Record], path: Path) -> None:
+    """The fraction of the limit of each recipe at the newest of its configurations, and examples a second against what
+    was swept: a line for all that differ in that setting alone."""
+    chosen = newest(records, swept)
+    bars = sorted(newest(chosen, lambda record: record["model"]), key=lambda record: record["model"], reverse=True)
+    sweeps = {name: _lines(chosen, name) for name in ("rows", "zipf", "batch_size", "embedding_dim")}
+    sweeps = {name: lines for name, lines in sweeps.items() if lines}
+    colours = {"memory": "C0", "compute": "C1", "latency": "C2"}
+    with drawn(records, path, 5.0 + 3.4 * len(sweeps)) as (figure, device):
+        figure.set_figheight(max(3.8, 0.22 * len(bars) + 1.2))
+        panels = figure.subplots(1, 1 + len(sweeps), squeeze=False)[0]
+        shares = [100 * record["fraction_of_limit"] for record in bars]
+        shade = [colours.get(record["bound"], "0.6") for record in bars]
+        panels[0].barh([record["model"] for record in bars], shares, color=shade)
+        panels[0].set(
+            xlabel="% of the limit", title="bound by memory: blue, compute: orange, latency: green", xlim=(0, 100)
+        )
+        panels[0].title.set_fontsize(7)
+        for panel, (name, lines) in zip(panels[1:], sweeps.items(), strict=True):
+            for label, points in lines.items():
+                panel.plot(list(points), list(points.values()), "o-", label=label, markersize=3)
+            panel.set(xlabel=name.replace("_", " "), yscale="log", xscale="linear" if name == "zipf" else "log")
+            panel.set_title("examples a second", fontsize=8)
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=6)
+        figure.suptitle(device, fontsize=9)
+
+
+def _lines(records: Sequence[Record], name: str) -> dict[str, dict[Any, float]]:
+    """By what is the same, examples a second against the setting that differs; lines of one point left out."""
+    place = 1 + SWEPT.index(name)
+    found: dict[tuple, dict[Any, float]] = {}
+    for record in sorted((r for r in records if r[name] is not None), key=lambda record: record[name]):
+        key = swept(record)
+        found.setdefault(key[:place] + key[place + 1 :], {})[record[name]] = record["examples_per_second"]
+    return {" ".join(str(part) for part in key): points for key, points in found.items() if len(points) > 1}

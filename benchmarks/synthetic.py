@@ -1,5 +1,9 @@
 """Made-up interactions and tables of fields of any size and skew: for speed, not for what models reach on them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from zoo.data import fields as zoo_fields
@@ -7,7 +11,7 @@ from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.errors import InputError
-from zoo.recipe import Examples
+from zoo.recipe import Examples, Recipe
 from zoo.types import Spec
 
 
@@ -82,3 +86,30 @@ def field_examples(split: Split) -> Examples:
         train={"fields": every.encode(split.train), "label": split.train.label},
         test={"fields": every.encode(split.test)},
     )
+
+
+@dataclass(frozen=True)
+class Made:
+    """How to make up the data of a recipe."""
+
+    data: Callable[[int, int, float, int], Any]  # (rows, size, zipf, seed) -> what the recipe reads
+    examples: Callable[[Split], Examples] | None = None  # in place of the recipe's own
+    fits: Callable[[Recipe], bool] = lambda recipe: True  # whether the recipe means anything on it
+
+
+# By what a recipe reads, or by a model's name where the model needs more. A model of another kind of data: one entry.
+MADE: dict[type | str, Made] = {
+    Interactions: Made(lambda rows, size, zipf, seed: interactions(rows, rows, size, zipf, seed)),
+    # A user, an item and bags of words have no likeness here: the steps of ratings are those of the other recipes.
+    FieldTable: Made(fields, field_examples, lambda recipe: recipe.metric == "auc"),
+}
+
+
+def made(model: str, recipe: Recipe) -> Made | str:
+    """How to make up data for a recipe of `model`, or in a few words why it has no step to time."""
+    if recipe.solve is not None:
+        return "a closed form: no step"
+    found = MADE.get(model, MADE.get(recipe.reads))
+    if found is None:
+        return f"no made-up {recipe.reads.__name__}: add an entry to MADE in benchmarks/synthetic.py"
+    return found if found.fits(recipe) else f"made-up {recipe.reads.__name__} has no likeness to what it reads"

@@ -64,17 +64,29 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
     return list(found.values())
 
 
+SWEPT = ("rows", "zipf", "batch_size", "embedding_dim", "dtype", "allocator")  # of the throughput of a recipe
+
+
+def swept(record: Record) -> tuple:
+    """Which configuration of which recipe a record of throughput is of."""
+    return record["model"], *(record.get(name, "float32") for name in SWEPT)  # older ones have no dtype
+
+
 def throughput(records: Sequence[Record]) -> Table:
     """A line a model and configuration, on columns that lie on the device and through the input pipeline."""
-    keys = ("model", "rows", "zipf", "batch_size", "embedding_dim", "allocator")
-    chosen = newest(records, lambda record: tuple(record[name] for name in keys))
-    header = ("model/recipe", "rows", "batch", "step ms (p90)", "examples/s", "through the pipeline", "compile s")
-    header += ("peak memory", "GB/s", "GFLOP/s", "of the limit", "bound by")
+    chosen = newest(records, swept)
+    varied = {"zipf": "Zipf", "embedding_dim": "dim", "dtype": "towers", "allocator": "allocator"}
+    varied = {
+        name: title for name, title in varied.items() if len({swept(r)[1 + SWEPT.index(name)] for r in chosen}) > 1
+    }
+    header = ("model/recipe", "rows", "batch", *varied.values(), "step ms (p90)", "examples/s", "through the pipeline")
+    header += ("compile s", "peak memory", "GB/s", "GFLOP/s", "of the limit", "bound by")
     lines = [
         (
             record["model"],
             f"{record['rows']:,}",
             f"{record['batch_size']:,}",
+            *(str(record.get(name, "float32") or "-") for name in varied),
             f"{record['step_ms']['median']:.3f} ({record['step_ms']['p90']:.3f})",
             f"{record['examples_per_second']:,.0f}",
             f"{record['pipeline']['examples_per_second']:,.0f}",
@@ -85,10 +97,19 @@ def throughput(records: Sequence[Record]) -> Table:
             f"{100 * record['fraction_of_limit']:.0f} %",
             record["bound"],
         )
-        for record in sorted(chosen, key=lambda record: tuple(str(record[name]) for name in keys))
+        for record in sorted(chosen, key=lambda record: [str(value) for value in swept(record)])
     ]
     text = f"Allocator: {_joined(r['allocator'] for r in records)}. {_growth(chosen)}".strip()
     return Table(header, tuple(lines), footnote(records, text))
+
+
+def operations(record: Record, most: int = 15) -> Table:
+    """What a traced step spends its time on."""
+    lines = [
+        (name, source[-60:], f"{ms:.4f}", f"{100 * share:.1f} %")
+        for name, source, ms, share in record["profile_of"][:most]
+    ]
+    return Table(("operation", "from", "ms a step", "share"), tuple(lines))
 
 
 def _growth(chosen: Sequence[Record], small: int = 1_000_000, large: int = 10_000_000, most: float = 1.5) -> str:

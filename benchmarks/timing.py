@@ -97,6 +97,18 @@ def measure(
     return Timing(steps, tuple(seconds)), carry
 
 
+def once(call: Callable[[], Any]) -> tuple[float, Any]:
+    """The seconds of one blocked call, and its result: enough to choose by, too little to report."""
+    began = time.perf_counter()
+    result = jax.block_until_ready(call())
+    return time.perf_counter() - began, result
+
+
+def length_within(budget_s: float, step_s: float, repeats: int, least: int, most: int) -> int:
+    """How many steps a repeat may have, `least` to `most`, so that all repeats together take about the budget."""
+    return max(min(least, most), min(most, int(budget_s / (repeats * step_s))))
+
+
 @contextmanager
 def no_compilation() -> Iterator[None]:
     """Raise TimingError at the end if anything was traced or compiled inside."""

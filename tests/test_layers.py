@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zoo import parallel
-from zoo.layers import BatchNorm, dropped
+from zoo.layers import MLP, BatchNorm, dropped
 
 
 def test_dropped_numbers_are_as_many_as_asked_and_keep_the_mean():
@@ -63,3 +63,13 @@ def test_batch_norm_of_a_divided_batch_is_that_of_the_whole():
         check_vma=False,
     )
     np.testing.assert_allclose(each(x, mask, weight), jax.grad(loss)(x, mask, weight), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tower_in_bfloat16_keeps_its_weights_and_its_answer_in_float32():
+    x = jax.random.normal(jax.random.key(0), (8, 5))
+    plain, half = MLP((16, 4)), MLP((16, 4), dtype="bfloat16")
+    weights = half.init(jax.random.key(1), x, train=False)
+    found, exact = (tower.apply(weights, x, train=False) for tower in (half, plain))
+    assert {leaf.dtype for leaf in jax.tree.leaves((weights, found))} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    assert np.abs(found - exact).max() > 1e-5

@@ -58,18 +58,22 @@ def history(batch: Batch, log: Array, longest: int) -> tuple[Array, Array]:
 
 
 class MLP(nn.Module):
-    """ReLU layers, each followed by dropout: float [batch, inputs] -> [batch, hidden_dims[-1]]."""
+    """ReLU layers, each followed by dropout: float [batch, inputs] -> [batch, hidden_dims[-1]].
+
+    With `dtype` "bfloat16" layers compute in that; weights, their gradients and what comes out stay float32.
+    """
 
     hidden_dims: tuple[int, ...]
     dropout: float = 0.0
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None, *, train: bool) -> Array:
         for width in self.hidden_dims:
-            x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
+            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.he_normal())(x))
             if train and self.dropout:
                 x = dropped(x, self.dropout, self.make_rng("dropout"))
-        return x
+        return x.astype(jnp.float32)
 
 
 class NormalisedMLP(nn.Module):
@@ -77,11 +81,12 @@ class NormalisedMLP(nn.Module):
 
     hidden_dims: tuple[int, ...]
     dropout: float = 0.0
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None, *, train: bool) -> Array:
         for width in self.hidden_dims:
-            x = nn.Dense(width, kernel_init=nn.initializers.he_normal())(x)
+            x = nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.he_normal())(x).astype(jnp.float32)
             x = nn.relu(BatchNorm()(x, mask, train=train))
             if train and self.dropout:
                 x = dropped(x, self.dropout, self.make_rng("dropout"))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from benchmarks import (
@@ -19,17 +18,12 @@ from benchmarks import (
     rows_summary,
     streaming_file,
     streaming_step,
-    synthetic,
     tables,
-    throughput,
-    throughput_step,
 )
 from benchmarks.__main__ import main
 from benchmarks.claims import Bar
 from tests.helpers import ENVIRONMENT
-from zoo import names
 from zoo.errors import InputError
-from zoo.types import Spec
 
 
 def quality_record(seed=0, recall=0.18, time="2026-01-01T00:00:00Z", processor="P"):
@@ -57,66 +51,6 @@ def test_a_step_of_the_rows_record_updates_in_place():
     found = rows_step.measure(configuration)
     assert found["alias_bytes"] >= found["table_bytes"] == 3100 * 8 * 4
     assert found["step_ms"]["median"] > 0 and found["compile_seconds"] > 0
-
-
-@pytest.mark.parametrize("recipe", throughput.recipes(["mf", "popularity"]))
-def test_throughput_of_every_recipe(recipe):
-    configuration = throughput_step.Configuration(recipe, rows=200, interactions=400, zipf=1.0, batch_size=32)
-    found = throughput_step.measure(configuration)
-    assert found["examples_per_second"] > 0 and found["pipeline"]["examples_per_second"] > 0
-    ceiling = {"copy_gb_per_s": 10.0, "matmul_gflop_per_s": 100.0}
-    assert 0 < throughput.against_limits(2.0, 1e6, 1e6, ceiling)["fraction_of_limit"] == pytest.approx(0.05)
-
-
-def test_throughput_of_fields():
-    """Every row asked for is there, met in training or not; a rating recipe and the smoke ones are left out."""
-    assert throughput.recipes(["fm", "deepfm"]) == ["fm/clicks", "deepfm/clicks"]
-    configuration = throughput_step.Configuration(
-        "fm/clicks", rows=30_000, interactions=400, zipf=1.0, batch_size=32, embedding_dim=4
-    )
-    found = throughput_step.measure(configuration)
-    assert found["parameter_bytes"] == 4 * (30_000 * 5 + 1) and found["examples_per_second"] > 0
-    assert 39 < found["distinct_rows"] <= 39 * 32
-
-
-def test_made_up_fields_are_shaped_as_asked():
-    table = synthetic.fields(50_000, 4000, 1.0, seed=0)
-    sizes = np.array([len(levels) for levels in table.levels])
-    assert sizes.sum() == 50_000 and len(sizes) == 39 and set(sizes[:13]) == {32}
-    assert np.all(table.codes.max(0) < sizes) and np.all(np.diff(sizes[13:]) >= 0)
-    assert 0.2 < table.label.mean() < 0.5
-    with pytest.raises(InputError, match="500 rows are too few"):
-        synthetic.field_sizes(500)
-
-
-@pytest.mark.parametrize("model", ["fm", "ffm", "deepfm", "dcn_v2", "lr", "fwfm", "wide_deep", "nfm", "dcn"])
-def test_a_step_at_criteos_shape_has_a_cost(model):
-    """At least three passes over the numbers looked up, and no fewer operations than one for each of them."""
-    recipe, module, spec = names.recipe(f"{model}/clicks")[2], names.model_module(model), fields_spec()
-    made = recipe.model(spec)
-    cost = module.cost(recipe, made)
-    dim = getattr(made, "embedding_dim", 0)
-    looked_up = recipe.batch_size * 39 * max(dim, 1)
-    assert cost.bytes >= 3 * 4 * looked_up and cost.flops >= looked_up
-
-
-def fields_spec():
-    return Spec(field_sizes=synthetic.field_sizes(1_000_000))
-
-
-def test_growth_with_the_rows_is_judged():
-    ceiling = {"bound": "memory", "fraction_of_limit": 0.5, "achieved_gb_per_s": 1.0, "achieved_gflop_per_s": 1.0}
-    held = {"model": "fm/clicks", "zipf": 1.0, "batch_size": 8192, "embedding_dim": 16, "allocator": "default"}
-    held |= {"examples_per_second": 1.0, "pipeline": {"examples_per_second": 1.0}, "compile_seconds": 1.0}
-    held |= {"peak_memory_bytes": 2**20, "environment": ENVIRONMENT, **ceiling}
-    records = [
-        held | {"rows": rows, "step_ms": {"median": ms, "p90": ms}, "distinct_rows": distinct}
-        for rows, ms, distinct in ((10**6, 10.0, 50.0), (10**7, 14.0, 75.0))
-    ]
-    note = tables.throughput(records).note
-    assert "A step of fm/clicks, batch 8,192, default allocator, at 10M rows over one at 1M: 1.40" in note
-    assert "(at most 1.5 asked, met; a batch has 1.50 times as many distinct rows)" in note
-    assert "over one" not in tables.throughput(records[:1]).note
 
 
 @pytest.mark.slow

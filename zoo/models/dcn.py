@@ -31,6 +31,7 @@ class DCN(nn.Module):
     num_cross: int = 3
     hidden_dims: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
+    dtype: str = "float32"  # of the tower's products
     init_scale: float = 0.01
     make_tower: Callable[..., nn.Module] = MLP
 
@@ -40,7 +41,7 @@ class DCN(nn.Module):
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
         self.kernels = self.param("cross_kernels", nn.initializers.normal(0.01), (self.num_cross, width))
         self.biases = self.param("cross_biases", nn.initializers.zeros, (self.num_cross, width))
-        self.tower = self.make_tower(self.hidden_dims, self.dropout)
+        self.tower = self.make_tower(self.hidden_dims, self.dropout, self.dtype)
         self.top = nn.Dense(1, kernel_init=NEAR_ZERO, bias_init=nn.initializers.constant(self.spec.base_score))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:

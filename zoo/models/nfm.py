@@ -27,13 +27,14 @@ class NFM(nn.Module):
     embedding_dim: int = 10
     hidden_dims: tuple[int, ...] = (400,)
     dropout: float = 0.0
+    dtype: str = "float32"  # of the tower's products
     init_scale: float = 0.01
 
     def setup(self):
         init = nn.initializers.normal(self.init_scale)
         self.linear = Linear(self.spec)
         self.factors = Embed(sum(self.spec.field_sizes), self.embedding_dim, init)
-        self.tower = MLP(self.hidden_dims, self.dropout)
+        self.tower = MLP(self.hidden_dims, self.dropout, self.dtype)
         self.top = nn.Dense(1, use_bias=False, kernel_init=NEAR_ZERO)
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:

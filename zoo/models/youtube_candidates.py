@@ -59,12 +59,13 @@ class YouTubeCandidates(nn.Module):
     embedding_dim: int = 64
     depth: int = 3
     init_scale: float = 0.1
+    dtype: str = "float32"  # of the tower's products
 
     def setup(self):
         init = nn.initializers.normal(self.init_scale)
         self.watched = Embed(self.spec.num_items, self.embedding_dim, init)
         self.video = Embed(self.spec.num_items, self.embedding_dim, init)
-        self.tower = MLP(layers(self.depth, self.embedding_dim))
+        self.tower = MLP(layers(self.depth, self.embedding_dim), dtype=self.dtype)
         if self.depth == 0:
             self.linear = nn.Dense(self.embedding_dim)
 
