@@ -17,6 +17,7 @@ from benchmarks import (
     quality,
     report,
     rows,
+    sizes,
     streaming,
     throughput,
     trees,
@@ -84,6 +85,11 @@ def parser() -> Parser:
     added.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="rows of the item table")
     added.add_argument("--zipf", nargs="+", type=float, metavar="X", help="exponents of the skew (default 0 and 1)")
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("sizes", sizes.run, "a step of fm at 1M and 10M rows, in turns within one process")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--allocators", nargs="+", default=["default", "huge"], **allocators)
     added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, tables
+from benchmarks import claim_tables, claims, sizes, tables
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -24,6 +24,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "quality": lambda records: claim_tables.quality(records, claims.CLAIMS),
     "throughput": tables.throughput,
     "rows": tables.rows,
+    "sizes": sizes.table,
     "limits": tables.limits,
     "peers": tables.peers,
     "streaming": tables.streaming,

@@ -99,7 +99,7 @@ def throughput(records: Sequence[Record]) -> Table:
         )
         for record in sorted(chosen, key=lambda record: [str(value) for value in swept(record)])
     ]
-    text = f"Allocator: {_joined(r['allocator'] for r in records)}. {_growth(chosen)}".strip()
+    text = f"Allocator: {_joined(r['allocator'] for r in records)}."
     return Table(header, tuple(lines), footnote(records, text))
 
 
@@ -110,25 +110,6 @@ def operations(record: Record, most: int = 15) -> Table:
         for name, source, ms, share in record["profile_of"][:most]
     ]
     return Table(("operation", "from", "ms a step", "share"), tuple(lines))
-
-
-def _growth(chosen: Sequence[Record], small: int = 1_000_000, large: int = 10_000_000, most: float = 1.5) -> str:
-    """A sentence for each model measured at both numbers of rows, all else the same."""
-    keys = ("model", "zipf", "batch_size", "embedding_dim", "allocator")
-    found = {(*(record[name] for name in keys), record["rows"]): record for record in chosen}
-    said = []
-    for *key, rows in sorted(found, key=str):
-        if rows == large and (*key, small) in found:
-            more, less = found[*key, large], found[*key, small]
-            ratio = more["step_ms"]["median"] / less["step_ms"]["median"]
-            verdict = "met" if ratio <= most else "MISSED"
-            if less.get("distinct_rows"):
-                verdict += (
-                    f"; a batch has {more['distinct_rows'] / less['distinct_rows']:.2f} times as many distinct rows"
-                )
-            what = f"A step of {key[0]}, batch {key[2]:,}, {key[4]} allocator, at {short(large)} rows over one at"
-            said.append(f"{what} {short(small)}: {ratio:.2f} (at most {most:g} asked, {verdict}).")
-    return " ".join(said)
 
 
 def rows(records: Sequence[Record], sizes: Sequence[int] = (10_000, 100_000, 1_000_000, 10_000_000)) -> Table:

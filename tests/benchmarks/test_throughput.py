@@ -115,21 +115,6 @@ def fields_spec():
     return Spec(field_sizes=synthetic.field_sizes(1_000_000))
 
 
-def test_growth_with_the_rows_is_judged():
-    ceiling = {"bound": "memory", "fraction_of_limit": 0.5, "achieved_gb_per_s": 1.0, "achieved_gflop_per_s": 1.0}
-    held = {"model": "fm/clicks", "zipf": 1.0, "batch_size": 8192, "embedding_dim": 16, "allocator": "default"}
-    held |= {"examples_per_second": 1.0, "pipeline": {"examples_per_second": 1.0}, "compile_seconds": 1.0}
-    held |= {"peak_memory_bytes": 2**20, "environment": ENVIRONMENT, **ceiling}
-    records = [
-        held | {"rows": rows, "step_ms": {"median": ms, "p90": ms}, "distinct_rows": distinct}
-        for rows, ms, distinct in ((10**6, 10.0, 50.0), (10**7, 14.0, 75.0))
-    ]
-    note = tables.throughput(records).note
-    assert "A step of fm/clicks, batch 8,192, default allocator, at 10M rows over one at 1M: 1.40" in note
-    assert "(at most 1.5 asked, met; a batch has 1.50 times as many distinct rows)" in note
-    assert "over one" not in tables.throughput(records[:1]).note
-
-
 def test_the_plot_of_throughput_is_the_same_byte_for_byte(tmp_path):
     pytest.importorskip("matplotlib", reason="a plot needs the extra `plots`")
     held = {"rows": 9, "zipf": 1.0, "embedding_dim": 8, "allocator": "default", "bound": "memory"}
