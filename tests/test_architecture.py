@@ -25,7 +25,7 @@ ROWS = [
     ["evaluate"],
     [
         "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
-        " embedding graph parallel memory processes"
+        " embedding recurrent graph parallel memory processes"
     ],
     ["types", "data", "records"],
     ["errors"],
@@ -35,7 +35,7 @@ PLACE = {name: (row, group) for row, groups in enumerate(ROWS) for group in grou
 # The third-party packages of a module; where none is listed, all that zoo depends on, less flax.
 ANY = {"jax", "optax", "orbax", "chex", "numpy", "polars", "rich", "flatbuffers", "matplotlib"}
 ALLOWED = {"data": {"numpy", "polars"}, "records": set(), "errors": set()}
-ALLOWED |= dict.fromkeys(["models", "layers", "embedding", "types", "train_step"], ANY | {"flax"})
+ALLOWED |= dict.fromkeys(["models", "layers", "embedding", "recurrent", "types", "train_step"], ANY | {"flax"})
 
 
 def module_name(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The command line: zoo list | data | train | tune | evaluate | recommend | similar | describe.
+"""The command line: zoo list | data | train | tune | evaluate | recommend | similar | generate | describe.
 
 Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
 """
@@ -119,6 +119,14 @@ def parser() -> Parser:
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")
     alike.add_argument("--item", metavar="RAW_ID", required=True, help="the item's id as it stands in the data")
     alike.add_argument("-k", type=int, default=10, help="how many items (default 10)")
+    written = command("generate", run_generate, "text that goes on from a prompt, of a run on a text")
+    written.add_argument("folder", metavar="DIR", help="the folder of a run")
+    written.add_argument("--prompt", metavar="TEXT", required=True, help="what the text begins with")
+    written.add_argument("--length", type=int, default=500, metavar="N", help="characters to add (default 500)")
+    written.add_argument(
+        "--temperature", type=float, default=1.0, metavar="X", help="1 (default) is the model's own, 0 the likeliest"
+    )
+    written.add_argument("--seed", type=int, default=0, metavar="N")
     return top
 
 
@@ -244,6 +252,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
     run = load(options.folder)
     for name, value in run.evaluate(options.metrics).items():
         print(f"{name}\t{value:.6f}")
+
+
+def run_generate(options: argparse.Namespace) -> None:
+    from zoo.api import load
+
+    run = load(options.folder)
+    text = run.generate(options.prompt, length=options.length, temperature=options.temperature, seed=options.seed)
+    print(options.prompt + text)
 
 
 def _request(options: argparse.Namespace) -> Any:

@@ -13,8 +13,10 @@ from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, appended, rows_of
-from zoo.data.splits import Split
+from zoo.data.splits import Data, Split
+from zoo.data.text import Text
 from zoo.errors import InputError
+from zoo.generate import generate
 from zoo.run import Job, Prepared, fit, prepare
 from zoo.types import PADDING, TrainState
 
@@ -75,6 +77,8 @@ class Run:
         table = self.job.interactions
         if isinstance(table, Interactions):
             return table.user_ids
+        if isinstance(table, Text):
+            raise InputError("a text has no users: to go on from a prompt, zoo generate DIR --prompt TEXT")
         table.column("user")
         return table.levels[table.names.index("user")]
 
@@ -165,6 +169,13 @@ class Run:
         ids, cosines = evaluate.similar_items(vectors, rows, k)
         return item_ids[np.where(ids == PADDING, 0, ids)], cosines
 
+    def generate(self, prompt: str, *, length: int = 500, temperature: float = 1.0, seed: int = 0) -> str:
+        """Characters that go on from the prompt, of a run on a text: see zoo.generate."""
+        prepared = self.prepared
+        return generate(
+            prepared.model, self.state, prepared.examples, prompt, length=length, temperature=temperature, seed=seed
+        )
+
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
         """Metrics of the held-out part; `names` such as ["recall@50"] in place of the recipe's own."""
         options = {} if names is None else {"names": tuple(names)}
@@ -211,7 +222,7 @@ def train(
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
-    elif isinstance(data, (Interactions, FieldTable)):
+    elif isinstance(data, Data):
         interactions = data
     else:
         interactions = catalog.load(data, names.recipe(model)[2].reads)
@@ -233,7 +244,7 @@ def train(
 
 def run_request(
     request: names.Request,
-    interactions: Interactions | FieldTable | None = None,
+    interactions: Data | None = None,
     folder: str | Path | None = None,
     *,
     resume: bool = False,

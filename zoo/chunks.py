@@ -66,11 +66,15 @@ def streamed(examples: Examples, recipe: Recipe, seed: int, put: Callable[[Any],
 
 
 def steps_per_epoch(examples: Examples, recipe: Recipe) -> int:
+    if recipe.order is not None:
+        return len(recipe.order(examples, recipe.batch_size))
     return -(-examples.num_train // recipe.batch_size)
 
 
 def epoch_order(examples: Examples, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """Which example stands where in an epoch: positions int32 [steps, batch], the last batch filled up with -1."""
+    if recipe.order is not None:
+        return recipe.order(examples, recipe.batch_size)
     return shuffled(examples.num_train, recipe.batch_size, (seed, epoch))
 
 

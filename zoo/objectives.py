@@ -30,6 +30,23 @@ def logistic(model: Any, batch: Batch, key: Array) -> Array:
     return optax.losses.sigmoid_binary_cross_entropy(model(batch, train=True), batch["label"])
 
 
+def cross_entropy(model: Any, batch: Batch, key: Array) -> Array:
+    """-log softmax(logits)[label] of a Classifier, in nats; the mean over the labels of an example that has several."""
+    del key
+    losses, real = nats(model(batch, train=True), batch["label"])
+    axes = tuple(range(1, losses.ndim))
+    return jnp.sum(losses, axes) / jnp.maximum(jnp.sum(real, axes), 1.0)
+
+
+def nats(logits: Array, label: Array) -> tuple[Array, Array]:
+    """-log softmax(logits)[label], float [*shape], of logits [*shape, classes]; 0 where a label is no class, and where
+    it is one, float [*shape]."""
+    num_classes = logits.shape[-1]
+    real = ((label >= 0) & (label < num_classes)).astype(logits.dtype)
+    chosen = jnp.take_along_axis(logits, jnp.clip(label, 0, num_classes - 1)[..., None], axis=-1)[..., 0]
+    return (jax.nn.logsumexp(logits, axis=-1) - chosen) * real, real
+
+
 def bpr(model: Any, batch: Batch, key: Array, *, num_negatives: int = 1, l2: float = 0.0) -> Array:
     """Bayesian personalised ranking, -log sigmoid(s_pos - s_neg) (Rendle et al. 2009, equation 4), mean over negatives.
 

@@ -86,6 +86,11 @@ def adam(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999) -> Opt
     return Optimizer(optax.adam(learning_rate, b1, b2), row_optimizers.adam(learning_rate, b1, b2))
 
 
+def adam_clipped(learning_rate: LearningRate, max_norm: float = 1.0) -> Optimizer:
+    """As `adam`, the joint norm of all gradients clipped before it: for recurrent networks, whose gradients burst."""
+    return adam(learning_rate)._replace(transforms=(clip_by_global_norm(max_norm),))
+
+
 def adam_each_lookup(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
     """As `adam`, with l2_each_lookup on the tables: for tables in which some rows are met by half of all examples."""
     return adam(learning_rate)._replace(transforms=(l2_each_lookup(l2),))

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from zoo.errors import InputError
-from zoo.types import PADDING, TrainState
+from zoo.types import CARRY, PADDING, TrainState
 
 
 AXIS = "data"
@@ -206,8 +206,12 @@ def padded_rows(rows: int, layout: Layout | None) -> int:
 
 
 def specs(state: TrainState, layout: Layout) -> TrainState:
-    """PartitionSpec of each leaf: tables and their optimizer state by rows if the layout says so, the rest whole."""
+    """PartitionSpec of each leaf: tables and their optimizer state by rows if the layout says so, what is carried from
+    batch to batch as the batch, the rest whole."""
     whole = jax.tree.map(lambda leaf: P(), state)
+    if CARRY in state.model_state:
+        divided = jax.tree.map(lambda leaf: P(AXIS), state.model_state[CARRY])
+        whole = whole.replace(model_state={**whole.model_state, CARRY: divided})
     if not layout.shard_rows:
         return whole
 

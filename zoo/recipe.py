@@ -14,6 +14,7 @@ from zoo.data.fields import Encoding
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
 from zoo.data.stream import Source
+from zoo.data.text import Vocabulary
 from zoo.errors import InputError
 from zoo.types import Objective, Spec
 
@@ -32,6 +33,7 @@ class Examples:
     constants: Mapping[str, Any] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
     encoding: Encoding | None = None  # of the rows of a field table, fitted on train
+    vocabulary: Vocabulary | None = None  # of the characters of a text, fitted on train
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
@@ -52,7 +54,7 @@ class Recipe:
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     data: str = "simulated"
-    reads: type = Interactions  # the kind of data: Interactions or FieldTable
+    reads: type = Interactions  # the kind of data: Interactions, FieldTable or Text
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     predict: Callable[[np.ndarray, Spec], np.ndarray] | None = None  # scores of rows of fields -> what they say
     objective: Objective | None = None
@@ -60,6 +62,8 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: Callable[[float, int], Any] | None = None  # (learning_rate, total_steps) -> step -> rate
     batch_size: int = 1024
+    order: Callable[[Examples, int], np.ndarray] | None = None  # (examples, batch_size) -> positions int32
+    # [steps, batch], -1 for padding, of every epoch; None: drawn anew for each
     epochs: int = 10
     patience: int = 3  # with --validate: epochs without a better metric before stopping
     split: SplitRule | None = None  # None: the data set's own default

@@ -16,13 +16,14 @@ from zoo import checkpoint, chunks, parallel, processes, records, train_step, wo
 from zoo.data import stream
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
-from zoo.data.splits import Split, published
+from zoo.data.splits import Data, Split, published
+from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
 
 
-_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields"}
+_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields", Text: "a text"}
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 
 
@@ -31,7 +32,7 @@ class Job:
     """What a run is: its recipe, its data, and the names that its record and its folder carry."""
 
     recipe: Recipe
-    interactions: Interactions | FieldTable
+    interactions: Data
     names: Mapping[
         str, Any
     ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job
@@ -70,8 +71,9 @@ def prepare(job: Job) -> Prepared:
     split, repeats = _split(job)
     examples = replace(recipe.examples(split), source=job.source)
     model = recipe.model(examples.spec)
-    if getattr(model, "embedding_dim", 1) < 1:
-        raise InputError(f"embedding_dim is {model.embedding_dim}: it must be at least 1")
+    for name in ("embedding_dim", "width", "num_layers"):
+        if getattr(model, name, 1) < 1:
+            raise InputError(f"{name} is {getattr(model, name)}: it must be at least 1")
     key = jax.random.key(job.seed)
     solve = recipe.solve
     if solve is not None:

@@ -18,7 +18,7 @@ from zoo import embedding, parallel, row_optimizers
 from zoo.errors import InputError
 from zoo.memory import available_bytes, readable
 from zoo.optimizers import Gradients, Optimizer
-from zoo.types import PADDING, Batch, Objective, TrainState
+from zoo.types import CARRY, PADDING, Batch, Objective, TrainState
 
 
 Step = Callable[[TrainState, Batch, Any], tuple[TrainState, dict[str, Array]]]
@@ -137,7 +137,7 @@ def core_step(
         step=state.step + 1,
         params=jax.tree.map(lambda p, u: p + u, state.params, updates),
         tables=tables,
-        model_state=parallel.mean(changed),
+        model_state={name: x if name == CARRY else parallel.mean(x) for name, x in changed.items()},
         opt_state=opt_state,
         row_state=row_state,
     )

@@ -20,6 +20,7 @@ from zoo import records, search, workdir
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
+from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Recipe, Search, describe, override
 from zoo.run import Job, fit, prepare, progress_bar
@@ -116,7 +117,7 @@ def without_test(job: Job) -> Job:
     return replace(job, recipe=recipe, interactions=rows, validate=True)
 
 
-def marked[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
+def marked[D: (Interactions, FieldTable, Text)](data: D, seed: int) -> Split[D]:
     """Rows of part 0 train, those of part 1 validate; there is no test. The seed has no effect."""
     assert data.part is not None
     train, valid, test = (data.take(np.equal(data.part, part)) for part in (0, 1, 2))

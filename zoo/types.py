@@ -17,16 +17,23 @@ from jax import Array
 #   fields              int32 [batch, fields]  rows of the one table in which all fields lie one after the other
 #   bags                int32 [batch, bags, length]  fields of many values, in the same table; PADDING at the end
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
-#   label               float32 [batch]   a rating, a click, a class
+#   characters          int32 [batch, length]  classes of characters, one after the other
+#   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it
+#   label               float32 [batch]   a rating, a click; int32 [batch, *length] classes, out of range where none is
 #   mask                float32 [batch]   1 for an example, 0 for padding
 #   weight              float32 [batch]   importance of an example in the loss; absent means 1
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
-BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length", "label", "mask", "weight")
+BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length")
+BATCH_KEYS += ("characters", "place", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
 PADDING = 2**31 - 1
+
+# The part of model_state that goes from batch to batch row by row, such as the state of a recurrent network: arrays
+# with leading axis "batch", divided over devices as the batch is.
+CARRY = "carry"
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Spec:
     rating_mean: float = 0.0  # of the training ratings
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
+    num_classes: int = 0  # of a label
     history_length: int = 0  # entries of the longest history
     base_score: float = 0.0  # the best constant score of a field model: for clicks, the log odds of one in train
 
@@ -87,6 +95,13 @@ class Scorer(Protocol):
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         """Scores, float [batch]: a rating, or a logit."""
+
+
+class Classifier(Protocol):
+    """A model that gives a number a class (images, characters)."""
+
+    def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        """Logits, float [batch, *length, classes]."""
 
 
 # A model is a value: equal where its class and fields are (linen makes it so), and hashable, as its fields are. What

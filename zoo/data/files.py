@@ -106,11 +106,11 @@ def sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, content: str = "one interaction a line (user,item,rating,timestamp)") -> str:
     r"""The content of a UTF-8 file with "\n" at the ends of lines; InputError where it is empty or another encoding."""
     data = read_bytes(path)
     if not data.strip():
-        raise InputError(f"{path} is empty: it should hold one interaction a line (user,item,rating,timestamp)")
+        raise InputError(f"{path} is empty: it should hold {content}")
     if b"\0" in data:
         line = _line_of(data, data.index(b"\0"))
         raise InputError(f"{path}, line {line}: a zero byte, so this is not UTF-8 text; save it as UTF-8 CSV")

@@ -23,6 +23,7 @@ from zoo.tasks.rows import (
     recommend_by_rows,
     seen_rows,
 )
+from zoo.tasks.texts import side_by_side, text, text_examples
 from zoo.tasks.watches import balanced_history_examples, history_examples
 
 
@@ -48,4 +49,7 @@ __all__ = [
     "recommend_by_scores",
     "recommend_by_vectors",
     "seen_rows",
+    "side_by_side",
+    "text",
+    "text_examples",
 ]
