@@ -12,6 +12,7 @@ from zoo import checkpoint, evaluate, names, parallel, tasks, workdir
 from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions, appended, rows_of
 from zoo.data.splits import Split
 from zoo.errors import InputError
@@ -73,7 +74,7 @@ class Run:
     def user_ids(self) -> np.ndarray:
         """The raw ids of the users; InputError for a table without a field `user`."""
         table = self.job.interactions
-        if isinstance(table, Interactions):
+        if not isinstance(table, FieldTable):
             return table.user_ids
         table.column("user")
         return table.levels[table.names.index("user")]
@@ -211,7 +212,7 @@ def train(
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
-    elif isinstance(data, (Interactions, FieldTable)):
+    elif isinstance(data, (Interactions, FieldTable, Impressions)):
         interactions = data
     else:
         interactions = catalog.load(data, names.recipe(model)[2].reads)
@@ -233,7 +234,7 @@ def train(
 
 def run_request(
     request: names.Request,
-    interactions: Interactions | FieldTable | None = None,
+    interactions: Interactions | FieldTable | Impressions | None = None,
     folder: str | Path | None = None,
     *,
     resume: bool = False,

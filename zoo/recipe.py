@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.data.fields import Encoding
 from zoo.data.interactions import Interactions
+from zoo.data.page_features import PageEncoding
 from zoo.data.splits import Split, SplitRule
 from zoo.data.stream import Source
 from zoo.errors import InputError
@@ -32,6 +33,7 @@ class Examples:
     constants: Mapping[str, Any] = field(default_factory=dict)
     counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
     encoding: Encoding | None = None  # of the rows of a field table, fitted on train
+    page_encoding: PageEncoding | None = None  # of what is known at an impression, fitted on train
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
@@ -52,7 +54,7 @@ class Recipe:
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     data: str = "simulated"
-    reads: type = Interactions  # the kind of data: Interactions or FieldTable
+    reads: type = Interactions  # the kind of data: Interactions, FieldTable or Impressions
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     predict: Callable[[np.ndarray, Spec], np.ndarray] | None = None  # scores of rows of fields -> what they say
     objective: Objective | None = None

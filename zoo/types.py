@@ -16,13 +16,16 @@ from jax import Array
 #   user, item          int32 [batch]     row numbers
 #   fields              int32 [batch, fields]  rows of the one table in which all fields lie one after the other
 #   bags                int32 [batch, bags, length]  fields of many values, in the same table; PADDING at the end
+#   codes               int32 [batch, categories]  the row of each category in a table of its own, -1 for an unknown one
+#   numbers             float32 [batch, numbers]  between 0 and 1
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
 #   label               float32 [batch]   a rating, a click, a class
 #   mask                float32 [batch]   1 for an example, 0 for padding
 #   weight              float32 [batch]   importance of an example in the loss; absent means 1
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
-BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length", "label", "mask", "weight")
+BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length", "label", "mask")
+BATCH_KEYS += ("weight",)
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
@@ -39,6 +42,7 @@ class Spec:
     rating_mean: float = 0.0  # of the training ratings
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
+    num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history
     base_score: float = 0.0  # the best constant score of a field model: for clicks, the log odds of one in train
 

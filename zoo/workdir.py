@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from zoo import records
-from zoo.data import fields, interactions
-from zoo.data.fields import FieldTable
-from zoo.data.interactions import Interactions
+from zoo.data import fields, impressions, interactions
+from zoo.data.splits import Data
 from zoo.errors import InputError
 
 
@@ -25,7 +24,12 @@ _FILES = ("checkpoints", "record.json", "data.npz", "run.json", "run.unfinished"
 
 
 def claim(
-    folder: Path, identity: Mapping[str, Any], data: Interactions | FieldTable, *, resume: bool, overwrite: bool
+    folder: Path,
+    identity: Mapping[str, Any],
+    data: Data,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     """Make the folder this run's own, or refuse: another run's folder, or a run that was not asked to be resumed."""
     path = folder / "run.json"
@@ -73,16 +77,17 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def save_data(path: Path, data: Interactions | FieldTable) -> None:
+def save_data(path: Path, data: Data) -> None:
     held: dict[str, Any] = data.columns
     np.savez(path, **held)
 
 
-def load_data(path: Path) -> Interactions | FieldTable:
+def load_data(path: Path) -> Data:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = dict(file)
-        return fields.from_columns(held) if "codes" in held else interactions.from_columns(held)
+        kind = fields if "codes" in held else impressions if "click" in held else interactions
+        return kind.from_columns(held)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None
     except Exception as error:  # zipfile, zlib and numpy each have their own

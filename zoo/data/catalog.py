@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.data import field_readers, files, readers
+from zoo.data import field_readers, files, impression_readers, readers
 from zoo.data.datasets import CATALOG, Dataset
 from zoo.data.fields import FieldTable
 from zoo.data.files import find_file, missing, need_file
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
@@ -23,6 +24,7 @@ from zoo.errors import InputError
 READERS: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {
     Interactions: (readers.read_path, readers.read_frame),
     FieldTable: (field_readers.read_path, field_readers.read_frame),
+    Impressions: (impression_readers.read_path, impression_readers.read_frame),
 }
 
 
@@ -38,7 +40,7 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
-def load(data: Any, kind: type = Interactions, **options: Any) -> Interactions | FieldTable:
+def load(data: Any, kind: type = Interactions, **options: Any) -> Interactions | FieldTable | Impressions:
     """A named data set, the user's own file or folder, or a dataframe, read as `kind` where several are possible.
 
     Options of a path or a dataframe are those of its reader, of a generated set those of its function, such as
@@ -106,7 +108,7 @@ def _resolve(name_or_path: str | Path, kind: type) -> Dataset | None:
     name = str(name_or_path)
     if isinstance(name_or_path, str) and name in CATALOG:
         dataset = CATALOG[name]
-        return dataset.as_fields if kind is FieldTable and dataset.as_fields else dataset
+        return {FieldTable: dataset.as_fields, Impressions: dataset.as_impressions}.get(kind) or dataset
     path = Path(name_or_path).expanduser()
     if path.exists():
         return None

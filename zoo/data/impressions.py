@@ -1,7 +1,8 @@
 """Impressions: videos shown to users on pages, whether they were clicked, and how long they were then watched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -127,18 +128,20 @@ def from_raw(
     click: np.ndarray,
     watch_seconds: np.ndarray,
     page: np.ndarray | None = None,
+    place: Callable[[int], str] = "row {}".format,
 ) -> Impressions:
     """Impressions from columns of raw ids, times, clicks of 0 or 1 and watch times in seconds.
 
     Without `page`, what a user was shown at one moment is one page. The watched clicks are the log of watches.
-    InputError names the row (the first is 1) and the column of the first value that cannot be.
+    InputError names the place of the row (the first is 1) and the column of the first value that cannot be.
     """
     click, watch_seconds = np.asarray(click, np.float32), np.asarray(watch_seconds, np.float32)
-    _refuse("click", click, (click != 0) & (click != 1), "a click is 0 or 1")
-    _refuse("watch_seconds", watch_seconds, ~np.isfinite(watch_seconds), "a watch time is a finite number of seconds")
-    _refuse("watch_seconds", watch_seconds, watch_seconds < 0, "a watch time is not negative; write 0 for no watch")
+    refuse = partial(_refuse, place)
+    refuse("click", click, (click != 0) & (click != 1), "a click is 0 or 1")
+    refuse("watch_seconds", watch_seconds, ~np.isfinite(watch_seconds), "a watch time is a finite number of seconds")
+    refuse("watch_seconds", watch_seconds, watch_seconds < 0, "a watch time is not negative; write 0 for no watch")
     stray = (watch_seconds > 0) & (click == 0)
-    _refuse("watch_seconds", watch_seconds, stray, "this row is not clicked; set its click to 1 or its time to 0")
+    refuse("watch_seconds", watch_seconds, stray, "this row is not clicked; set its click to 1 or its time to 0")
     shown = interactions.from_raw(user, item, timestamp=timestamp)
     times = shown.timestamp
     assert times is not None
@@ -151,7 +154,7 @@ def from_raw(
     return in_order(page.astype(np.int32), shown.user, shown.item, times, click, watch_seconds, watched)
 
 
-def _refuse(column: str, values: np.ndarray, bad: np.ndarray, problem: str) -> None:
+def _refuse(place: Callable[[int], str], column: str, values: np.ndarray, bad: np.ndarray, problem: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise InputError(f"row {row + 1}, column {column}: {values[row]:g}: {problem}")
+        raise InputError(f"{place(row + 1)}, column {column}: {values[row]:g}: {problem}")
