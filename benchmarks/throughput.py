@@ -109,12 +109,12 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def recipes(models: Sequence[str]) -> list[str]:
-    """model/recipe for every recipe that can be timed, smoke left out."""
+    """model/recipe for every recipe that can be timed, less smoke and bars, which has the models of clicks again."""
     return [
         f"{model}/{name}"
         for model in models
         for name, recipe in names.model_module(model).RECIPES.items()
-        if name != "smoke" and not isinstance(synthetic.made(model, recipe), str)
+        if name not in ("smoke", "bars") and not isinstance(synthetic.made(model, recipe), str)
     ]
 
 

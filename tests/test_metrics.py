@@ -133,3 +133,20 @@ def test_extreme_logits_do_not_overflow():
     assert metrics.log_loss(np.array([-1e4]), np.array([1])) == 1e4
     with pytest.raises(InputError, match="no clicks"):
         metrics.calibration(np.zeros(2), np.zeros(2))
+
+
+def test_weighted_user_loss_is_a_double_loop():
+    """Pairs of a click and a non-click on one page, weighted by the watch time of the click; ties count one half."""
+    rng = np.random.default_rng(0)
+    pages, clicks = rng.integers(0, 9, 60), rng.random(60) < 0.3
+    scores, seconds = rng.integers(0, 4, 60), np.where(clicks, rng.random(60), 0)
+    lost = total = 0.0
+    for i in np.flatnonzero(clicks):
+        for j in np.flatnonzero(~clicks & (pages == pages[i])):
+            total += seconds[i]
+            lost += seconds[i] * (1.0 if scores[j] > scores[i] else 0.5 if scores[j] == scores[i] else 0.0)
+    assert metrics.weighted_user_loss(scores, clicks, seconds, pages) == pytest.approx(lost / total)
+    assert metrics.weighted_user_loss(0 * scores, clicks, seconds, pages) == pytest.approx(0.5)
+    assert np.isnan(metrics.weighted_user_loss(np.full(60, np.nan), clicks, seconds, pages))
+    with pytest.raises(InputError, match="no held-out page"):
+        metrics.weighted_user_loss(scores, clicks, seconds, np.arange(60))

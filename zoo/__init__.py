@@ -3,6 +3,7 @@
 from zoo.api import Run, load, train
 from zoo.data.catalog import load as load_data
 from zoo.data.fields import FieldTable
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions, from_raw
 from zoo.data.simulate import simulate
 from zoo.embedding import Embed
@@ -15,6 +16,7 @@ from zoo.types import Spec, TrainState
 __all__ = [
     "Embed",
     "FieldTable",
+    "Impressions",
     "InputError",
     "Interactions",
     "Recipe",

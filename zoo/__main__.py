@@ -17,6 +17,10 @@ from zoo import recommend
 from zoo.errors import InputError
 
 
+# The columns of a user's own file that a flag can name.
+COLUMNS = ("user", "item", "rating", "timestamp", "label", "click", "watch_seconds", "page")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line, with the nearest flag offered."""
 
@@ -154,8 +158,10 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--validate", action="store_true", help="hold out rows of train, stop early, keep the best, leave test alone"
     )
-    for column in ("user", "item", "rating", "timestamp", "label"):
-        command.add_argument(f"--{column}-column", metavar="NAME", help=f"the {column} column of your file")
+    for column in COLUMNS:
+        command.add_argument(
+            f"--{column.replace('_', '-')}-column", metavar="NAME", help=f"the {column} column of your file"
+        )
     command.add_argument("--separator", metavar="CHAR", help="what separates the columns of your file")
 
 
@@ -275,7 +281,7 @@ def _request(options: argparse.Namespace) -> Any:
         if not equals:
             raise InputError(f"--set {entry}: write FIELD=VALUE, such as objective.l2=0.1")
         settings[name] = value
-    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "rating", "timestamp", "label")}
+    columns = {name: getattr(options, f"{name}_column") for name in COLUMNS}
     reader: dict[str, Any] = {
         "columns": {name: column for name, column in columns.items() if column},
         "separator": options.separator,
@@ -297,7 +303,7 @@ def _request(options: argparse.Namespace) -> Any:
 def _train_command(request: Any, names: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The command line that trains what a request asks for, with further settings: the inverse of `_request`."""
     named = {"--data": request.data, "--split": request.split, "--optimizer": request.optimizer, "--seed": request.seed}
-    named |= {f"--{role}-column": name for role, name in request.reader.get("columns", {}).items()}
+    named |= {f"--{role.replace('_', '-')}-column": name for role, name in request.reader.get("columns", {}).items()}
     named |= {"--separator": request.reader.get("separator")}
     words = ["zoo", "train", f"{names['model']}/{names['recipe']}"]
     words += [word for flag, value in named.items() if value is not None for word in (flag, str(value))]

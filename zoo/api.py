@@ -75,10 +75,10 @@ class Run:
     def user_ids(self) -> np.ndarray:
         """The raw ids of the users; InputError for a table without a field `user`."""
         table = self.job.interactions
-        if isinstance(table, Interactions):
-            return table.user_ids
         if isinstance(table, Text):
             raise InputError("a text has no users: to go on from a prompt, zoo generate DIR --prompt TEXT")
+        if not isinstance(table, FieldTable):
+            return table.user_ids
         table.column("user")
         return table.levels[table.names.index("user")]
 

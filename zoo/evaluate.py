@@ -312,7 +312,7 @@ def _in_blocks(
     def padded(column):
         fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
         column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill, column.dtype)])
-        return column.reshape(-1, block, *column.shape[1:])
+        return column.reshape(len(column) // block, block, *column.shape[1:])
 
     blocks = {name: padded(np.asarray(column)) for name, column in columns.items()}
     answers = _answers(model, ask, variables(state, constants), given, blocks)

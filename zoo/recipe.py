@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.data.fields import Encoding
 from zoo.data.interactions import Interactions
+from zoo.data.page_features import PageEncoding
 from zoo.data.splits import Split, SplitRule
 from zoo.data.stream import Source
 from zoo.data.text import Vocabulary
@@ -34,6 +35,7 @@ class Examples:
     counted: Mapping[str, int] = field(default_factory=dict)  # what was met on the way, for the record
     encoding: Encoding | None = None  # of the rows of a field table, fitted on train
     vocabulary: Vocabulary | None = None  # of the characters of a text, fitted on train
+    page_encoding: PageEncoding | None = None  # of what is known at an impression, fitted on train
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property
@@ -54,7 +56,7 @@ class Recipe:
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     data: str = "simulated"
-    reads: type = Interactions  # the kind of data: Interactions, FieldTable or Text
+    reads: type = Interactions  # the kind of data: Interactions, FieldTable, Text or Impressions
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     predict: Callable[[np.ndarray, Spec], np.ndarray] | None = None  # scores of rows of fields -> what they say
     objective: Objective | None = None

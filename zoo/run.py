@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from zoo import checkpoint, chunks, parallel, processes, records, train_step, workdir
 from zoo.data import stream
 from zoo.data.fields import FieldTable
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Data, Split, published
 from zoo.data.text import Text
@@ -23,7 +24,12 @@ from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
 
 
-_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields", Text: "a text"}
+_SPELLED = {
+    Interactions: "interactions of users and items",
+    FieldTable: "a table of fields",
+    Impressions: "impressions with clicks and watch seconds",
+    Text: "a text",
+}
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 
 

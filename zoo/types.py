@@ -16,6 +16,8 @@ from jax import Array
 #   user, item          int32 [batch]     row numbers
 #   fields              int32 [batch, fields]  rows of the one table in which all fields lie one after the other
 #   bags                int32 [batch, bags, length]  fields of many values, in the same table; PADDING at the end
+#   codes               int32 [batch, categories]  the row of each category in a table of its own, -1 for an unknown one
+#   numbers             float32 [batch, numbers]  between 0 and 1
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
 #   characters          int32 [batch, length]  classes of characters, one after the other
 #   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it
@@ -24,7 +26,7 @@ from jax import Array
 #   weight              float32 [batch]   importance of an example in the loss; absent means 1
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
-BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length")
+BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length")
 BATCH_KEYS += ("characters", "place", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
@@ -47,6 +49,7 @@ class Spec:
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
     num_classes: int = 0  # of a label
+    num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history
     base_score: float = 0.0  # the best constant score of a field model: for clicks, the log odds of one in train
 

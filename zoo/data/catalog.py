@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.data import field_readers, files, readers, text
+from zoo.data import field_readers, files, impression_readers, readers, text
 from zoo.data.datasets import CATALOG, Dataset
 from zoo.data.fields import FieldTable
 from zoo.data.files import find_file, missing, need_file
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Data
 from zoo.data.text import Text
@@ -26,6 +27,7 @@ READERS: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {
     Interactions: (readers.read_path, readers.read_frame),
     FieldTable: (field_readers.read_path, field_readers.read_frame),
     Text: (text.read_path, text.read_frame),
+    Impressions: (impression_readers.read_path, impression_readers.read_frame),
 }
 
 
@@ -109,7 +111,7 @@ def _resolve(name_or_path: str | Path, kind: type) -> Dataset | None:
     name = str(name_or_path)
     if isinstance(name_or_path, str) and name in CATALOG:
         dataset = CATALOG[name]
-        return dataset.as_fields if kind is FieldTable and dataset.as_fields else dataset
+        return {FieldTable: dataset.as_fields, Impressions: dataset.as_impressions}.get(kind) or dataset
     path = Path(name_or_path).expanduser()
     if path.exists():
         return None

@@ -61,6 +61,40 @@ def others(train: Interactions, longest: int, seed: int = 0) -> Histories:
     )
 
 
+def until(watches: Interactions, user: np.ndarray, time: np.ndarray, longest: int) -> tuple[np.ndarray, Ranges]:
+    """The log in order of user and time, and of it the latest watches of each `user` int [n] before `time` int64
+    [n]."""
+    assert watches.timestamp is not None, "without times there is no before"
+    order = np.lexsort((watches.timestamp, watches.user))
+    count = np.bincount(watches.user, minlength=watches.num_users)
+    first = (np.cumsum(count) - count)[user]
+    known, _ = counted_before(watches.user, watches.timestamp, user, time)
+    return watches.item[order], _latest(first, first + known, longest)
+
+
+def counted_before(
+    group: np.ndarray, time: np.ndarray, asked_group: np.ndarray, asked_time: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many events (group, time) of the asked group are earlier than the asked time, and when the last of them was.
+
+    int64 [asked] each; the time means nothing where the count is 0.
+
+    >>> counted_before(np.array([1, 1, 2]), np.array([5, 9, 7]), np.array([1, 1, 3]), np.array([9, 10, 10]))
+    (array([1, 2, 0]), array([5, 9, 0]))
+    """
+    if len(group) == 0:
+        return np.zeros(len(asked_group), np.int64), np.zeros(len(asked_group), np.int64)
+    groups, place = np.unique(group, return_inverse=True)
+    opening, span = int(time.min()), int(time.max() - time.min()) + 2
+    event = np.sort(place.astype(np.int64) * span + (time - opening))
+    asked = np.minimum(np.searchsorted(groups, asked_group), len(groups) - 1)
+    start = np.searchsorted(event, np.arange(len(groups)) * span)[asked]
+    end = np.searchsorted(event, asked * span + np.clip(asked_time - opening, 0, span - 1))
+    count = np.where(groups[asked] == asked_group, end - start, 0)
+    last = event[np.maximum(end - 1, 0)] - asked * span + opening
+    return count, np.where(count > 0, last, 0)
+
+
 def fixed_number(user: np.ndarray, per_user: int, seed: int = 0) -> np.ndarray:
     """Positions of `per_user` rows of each user that occurs in `user` int [n], so that all users weigh the same.
 

@@ -1,7 +1,7 @@
 """Interactions: the columns that every recommender starts from, ids already turned into row numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from zoo.errors import InputError
 
 _ROWS = ("user", "item", "rating", "timestamp", "part")  # the columns with an entry an event
 _COLUMNS = (*_ROWS, "user_ids", "item_ids", "streamed_counts")
+_FEATURES = ("user_features", "item_features")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Interactions:
     streamed_counts: np.ndarray | None = None  # int64 [num_items]: these rows are a sample of a streamed log, whose
     # training rows have so many of each item (zoo.data.stream)
     truth: Any = None  # what a simulated world knows about itself (zoo.data.simulate.Truth); None for real data
+    # What is known of each user and item row: integers are categories, floats are numbers. An item's `upload_time` is
+    # one of the times of the log.
+    user_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.user)
@@ -53,7 +58,8 @@ class Interactions:
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """The columns that the interactions have, by name, for a file. The truth of a simulated world stays behind."""
-        return {name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None}
+        held = {name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None}
+        return held | {f"{of}.{name}": column for of in _FEATURES for name, column in getattr(self, of).items()}
 
     @property
     def item_counts(self) -> np.ndarray:
@@ -87,8 +93,14 @@ class Interactions:
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> Interactions:
     """The interactions that `Interactions.columns` describes."""
-    absent: dict[str, Any] = dict.fromkeys(("rating", "timestamp"))
-    return Interactions(**(absent | dict(columns)))
+    held: dict[str, Any] = dict.fromkeys(("rating", "timestamp")) | {of: {} for of in _FEATURES}
+    for name, column in columns.items():
+        of, dot, feature = name.partition(".")
+        if dot:
+            held[of][feature] = column
+        else:
+            held[name] = column
+    return Interactions(**held)
 
 
 def from_raw(

@@ -158,16 +158,38 @@ def simulate(
         user_ids=np.arange(1, num_users + 1),
         item_ids=np.arange(1, num_videos + 1),
         truth=truth,
+        user_features={
+            "country": users.country.astype(np.int32),
+            "device": users.device.astype(np.int32),
+            "age_years": users.age_years.astype(np.float32),
+        },
+        item_features={
+            "topic": videos.topic.astype(np.int32),
+            "language": videos.language.astype(np.int32),
+            "length_seconds": videos.length_seconds.astype(np.float32),
+            "upload_time": videos.upload_time,
+        },
     )
 
 
 def mood_probabilities(videos: Videos, timestamp: int) -> np.ndarray:
     """float64 [NUM_MOODS, num_videos]: P(video | mood), each watch of a session that starts that day."""
+    weights = np.exp(videos.affinity, dtype=np.float64) * _attention(videos, timestamp)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def popular_probabilities(videos: Videos, timestamp: int) -> np.ndarray:
+    """float64 [num_videos]: what each video draws that day whatever the mood, as a share."""
+    attention = _attention(videos, timestamp)
+    return attention / attention.sum()
+
+
+def _attention(videos: Videos, timestamp: int) -> np.ndarray:
+    """float64 [num_videos]: appeal x fresh on the day of `timestamp`."""
     midnight = timestamp - (timestamp - OPENING) % DAY_SECONDS
     age_days = np.maximum(midnight - videos.upload_time, 0) / DAY_SECONDS
     fresh = -np.expm1(-age_days / RISE_DAYS) * (FRESH_FLOOR + (1 - FRESH_FLOOR) * np.exp(-age_days / DECAY_DAYS))
-    weights = np.exp(videos.affinity, dtype=np.float64) * (videos.appeal * fresh)
-    return weights / weights.sum(axis=1, keepdims=True)
+    return videos.appeal * fresh
 
 
 def world_rows(part: Interactions) -> np.ndarray:

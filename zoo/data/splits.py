@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from zoo.data.fields import FieldTable
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.text import Text
 from zoo.errors import InputError
 
 
-Data = Interactions | FieldTable | Text
+Data = Interactions | FieldTable | Text | Impressions
 
 
 @dataclass(frozen=True)
-class Split[D: (Interactions, FieldTable, Text)]:
+class Split[D: (Interactions, FieldTable, Text, Impressions)]:
     """Parts of one data set; `test` is looked at once (it holds validation rows in a run with --validate)."""
 
     train: D
@@ -29,7 +30,7 @@ class Split[D: (Interactions, FieldTable, Text)]:
 SplitRule = Callable[[Any, int], Split]  # (data, seed) -> Split; InputError where it cannot
 
 
-def random[D: (Interactions, FieldTable, Text)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+def random[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
     """Holds out `fraction` of all rows, drawn uniformly."""
     _check_fraction(fraction)
     _need_rows(data, "random")
@@ -39,12 +40,14 @@ def random[D: (Interactions, FieldTable, Text)](data: D, seed: int, *, fraction:
     return _cut(data, held)
 
 
-def tenth(data: Data, seed: int) -> Split:
+def tenth(data: Any, seed: int) -> Split:
     """Holds out a tenth of each user's rows, or of the rows of a table."""
-    return random(data, seed) if isinstance(data, FieldTable) else per_user(data, seed, fraction=0.1)
+    return per_user(data, seed, fraction=0.1) if isinstance(data, Interactions) else random(data, seed)
 
 
-def new_items[D: (Interactions, FieldTable, Text)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+def new_items[D: (Interactions, FieldTable, Text, Impressions)](
+    data: D, seed: int, *, fraction: float = 0.1
+) -> Split[D]:
     """Holds out all rows of `fraction` of the items, drawn uniformly: at the test nobody has met them."""
     _check_fraction(fraction)
     rows = _need_rows(data, "new_items")
@@ -119,14 +122,14 @@ def temporal(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     The seed has no effect.
     """
     _check_fraction(fraction)
-    interactions = _need_interactions(data, "temporal")
-    timestamp = _need_times(interactions, "temporal")
+    timed: Any = data if isinstance(data, Impressions) else _need_interactions(data, "temporal")
+    timestamp = _need_times(timed, "temporal")
     num_held = max(round(fraction * len(timestamp)), 1)
     moment = np.sort(timestamp)[-num_held:][:1]  # [1], or [0] where there are no rows at all
-    return _cut(interactions, timestamp >= moment)
+    return _cut(timed, timestamp >= moment)
 
 
-def published[D: (Interactions, FieldTable, Text)](data: D, seed: int) -> Split[D]:
+def published[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int) -> Split[D]:
     """The split that the data set ships; its validation rows, if any, are neither trained on nor tested.
 
     So were the published numbers on such sets made. The seed has no effect.
@@ -150,7 +153,7 @@ def ending(data: Data, seed: int, *, fraction: float = 0.1) -> Split[Text]:
 _OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
 
 
-def _cut[D: (Interactions, FieldTable, Text)](data: D, held: np.ndarray) -> Split[D]:
+def _cut[D: (Interactions, FieldTable, Text, Impressions)](data: D, held: np.ndarray) -> Split[D]:
     num_test = int(held.sum())
     num_train = len(held) - num_test
     if num_train == 0 or num_test == 0:
@@ -193,7 +196,7 @@ def _check_fraction(fraction: float) -> None:
         raise InputError(f"fraction {fraction}: the part of the rows to hold out lies between 0 and 1, such as 0.2")
 
 
-def _need_rows(data: Data, rule: str) -> Interactions | FieldTable:
+def _need_rows(data: Data, rule: str) -> Interactions | FieldTable | Impressions:
     if isinstance(data, Text):
         raise InputError(f"the split {rule} divides rows, and a text is cut in one place: choose ending")
     return data
@@ -203,10 +206,12 @@ def _need_interactions(data: Data, rule: str) -> Interactions:
     rows = _need_rows(data, rule)
     if isinstance(rows, FieldTable):
         raise InputError(f"the split {rule} divides the interactions of users, not a table: choose random or published")
+    if isinstance(rows, Impressions):
+        raise InputError(f"the split {rule} divides the watches of users, not impressions: choose temporal or random")
     return rows
 
 
-def _need_times(interactions: Interactions, rule: str) -> np.ndarray:
+def _need_times(interactions: Interactions | Impressions, rule: str) -> np.ndarray:
     if interactions.timestamp is None:
         raise InputError(
             f"the split {rule} needs timestamps and the data has none: "

@@ -3,6 +3,16 @@
 A model file says `tasks.ranking(model=..., objective=..., ...)` and has a whole Recipe. One file a kind of example.
 """
 
+from zoo.tasks.impressions import (
+    impression_baselines,
+    impression_examples,
+    impression_metrics,
+    page_click_metrics,
+    page_clicks,
+    watch_time,
+    watch_time_examples,
+    watch_time_metrics,
+)
 from zoo.tasks.rankings import (
     STREAMED,
     graph_examples,
@@ -38,6 +48,11 @@ __all__ = [
     "field_rating_examples",
     "graph_examples",
     "history_examples",
+    "impression_baselines",
+    "impression_examples",
+    "impression_metrics",
+    "page_click_metrics",
+    "page_clicks",
     "popularity_scores",
     "ranking",
     "ranking_baselines",
@@ -52,4 +67,7 @@ __all__ = [
     "side_by_side",
     "text",
     "text_examples",
+    "watch_time",
+    "watch_time_examples",
+    "watch_time_metrics",
 ]
