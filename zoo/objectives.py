@@ -53,9 +53,9 @@ def watch_time_logistic(model: Any, batch: Batch, key: Array, *, unit_seconds: f
 
     With the watch seconds T of a click as its `weight`, and weight 1 for what was not clicked, the loss is
     T / unit log(1 + exp(-logit)) or log(1 + exp(logit)), logit = score - log(unit): the odds that it learns are
-    E[T y] / (1 - P(y)) in units. Its optimum does not depend on the unit, what is fitted on finite data does: in
-    seconds most odds are far above 1 and each example counts by its relative error, in hours far below 1 and the
-    promised time adds up to the watched.
+    E[T y] / (1 - P(y)) in units. Its optimum does not depend on the unit, what is fitted on finite data does: where
+    most odds are far above 1 (in seconds) the relative error of each promise counts, where they are far below 1 (in
+    hours) it is the total that must add up.
     """
     del key
     logit = model(batch, train=True) - jnp.log(unit_seconds)
