@@ -337,6 +337,7 @@ def test_clicks_of_one_class_have_no_auc(capsys, tmp_path):
     path.write_text("color,label\n" + "red,0\nblue,0\n" * 20)
     message = refused(capsys, "train", "lr", "--data", path, "--workdir", tmp_path / "run", "--quiet")
     assert "AUC" in message and "all labels are 0" in message
+    assert not (tmp_path / "run").exists()  # said before training
 
 
 def test_a_table_of_the_user(capsys, tmp_path):

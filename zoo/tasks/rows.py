@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo import evaluate, objectives, optimizers
+from zoo import evaluate, metrics, objectives, optimizers
 from zoo.data import fields
 from zoo.data.fields import FieldTable
 from zoo.data.splits import Split
@@ -73,6 +73,7 @@ def click_examples(
         wrong = table.label[(table.label != 0) & (table.label != 1)]
         if len(wrong):
             raise InputError(f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)")
+    metrics.auc(np.zeros(len(split.test)), split.test.label)  # which refuses labels of one class: before training
     encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
     return _field_examples(split, encoding, Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)))
 
