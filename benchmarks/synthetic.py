@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from zoo.data import fields as zoo_fields
+from zoo.data import splits
 from zoo.data.fields import FieldTable
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
-from zoo.data.splits import Split
+from zoo.data.splits import Split, SplitRule
+from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import Examples, Recipe
 from zoo.types import Spec
@@ -88,20 +91,46 @@ def field_examples(split: Split) -> Examples:
     )
 
 
+def text(num_rows: int, size: int, exponent: float, seed: int) -> Text:
+    """`size` characters of an alphabet of 64, skewed, each drawn by itself; the number of rows has no meaning here."""
+    del num_rows
+    letters = np.array(sorted("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ."))
+    return Text(zipf_ids(np.random.default_rng(seed), size, len(letters), exponent), letters)
+
+
+def impressions(num_rows: int, size: int, exponent: float, seed: int) -> Impressions:
+    """`size` impressions in pages of 8 among as many watches of as many users and items; one in 20 is clicked."""
+    rng = np.random.default_rng(seed)
+    watches = interactions(num_rows, num_rows, size, exponent, seed)
+    click = (rng.random(size) < 0.05).astype(np.float32)
+    return Impressions(
+        page=np.arange(size, dtype=np.int32) // 8,
+        user=np.repeat(zipf_ids(rng, -(-size // 8), num_rows, exponent), 8)[:size],
+        item=zipf_ids(rng, size, num_rows, exponent),
+        timestamp=np.arange(size, dtype=np.int64),
+        click=click,
+        watch_seconds=click * rng.exponential(60.0, size).astype(np.float32),
+        watches=watches,
+    )
+
+
 @dataclass(frozen=True)
 class Made:
     """How to make up the data of a recipe."""
 
     data: Callable[[int, int, float, int], Any]  # (rows, size, zipf, seed) -> what the recipe reads
     examples: Callable[[Split], Examples] | None = None  # in place of the recipe's own
+    split: SplitRule = splits.random  # where the recipe names none
     fits: Callable[[Recipe], bool] = lambda recipe: True  # whether the recipe means anything on it
 
 
 # By what a recipe reads, or by a model's name where the model needs more. A model of another kind of data: one entry.
 MADE: dict[type | str, Made] = {
     Interactions: Made(lambda rows, size, zipf, seed: interactions(rows, rows, size, zipf, seed)),
+    Text: Made(text, split=splits.ending),
+    Impressions: Made(impressions),
     # A user, an item and bags of words have no likeness here: the steps of ratings are those of the other recipes.
-    FieldTable: Made(fields, field_examples, lambda recipe: recipe.metric == "auc"),
+    FieldTable: Made(fields, field_examples, fits=lambda recipe: recipe.metric == "auc"),
 }
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from benchmarks import isolated, operations, synthetic, timing
 from zoo import chunks, make_train_step, names, scan_steps
-from zoo.data import splits
 from zoo.errors import InputError
 from zoo.recipe import Examples, Recipe, override
 from zoo.run import Job, Prepared, fetch, prepare
@@ -141,11 +140,10 @@ def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:
     recipe = override(recipe, {name: value for name, value in settings.items() if value is not None})
     # Made-up labels teach nothing, and a row in a tenth of all examples diverges at a rate tuned on real data.
     recipe = replace(recipe, learning_rate=recipe.learning_rate / 100)
-    recipe = replace(recipe, split=recipe.split or splits.random, repeats=None)
     made = synthetic.made(model, recipe)
     if isinstance(made, str):
         raise InputError(f"{configuration.model}: {made}")
-    recipe = replace(recipe, examples=made.examples or recipe.examples)
+    recipe = replace(recipe, examples=made.examples or recipe.examples, split=recipe.split or made.split, repeats=None)
     data = made.data(configuration.rows, configuration.interactions, configuration.zipf, configuration.seed)
     return recipe, prepare(Job(recipe, data, {}, configuration.seed))
 

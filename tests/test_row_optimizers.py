@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
 from tests.helpers import summed_once
@@ -115,6 +116,48 @@ def test_adam_equals_dense_adam_where_every_row_is_looked_up():
     np.testing.assert_allclose(lazy, dense, rtol=1e-5, atol=1e-5)
 
 
+LAZY = {
+    "momentum": partial(optax.sgd, momentum=0.9),
+    "nesterov": partial(optax.sgd, momentum=0.9, nesterov=True),
+    "adadelta": partial(optax.adadelta, eps=1e-12),
+    "rmsprop": partial(optax.rmsprop, eps_in_sqrt=False),
+    "nadam": optax.nadam,
+    "lion": partial(optax.lion, weight_decay=0.0),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_rules_are_dense_ones_on_the_rows_looked_up(name):
+    """Where every row is looked up each step; and a row that is not stays where it is, with its state."""
+    rule, table = getattr(row_optimizers, name)(0.1), jnp.asarray(TABLE)
+    ids, gradients = np.tile(np.arange(ROWS), (5, 1)).astype(np.int32), RNG.normal(size=(5, ROWS, DIM))
+    found, state, want, dense = table, rule.init(table), table, LAZY[name](0.1)
+    dense_state = dense.init(want)
+    for step in range(5):
+        given = jnp.asarray(gradients[step], jnp.float32)
+        found, state = rule.update(found, state, RowGradient(jnp.asarray(ids[step]), given, None), jnp.int32(step))
+        changes, dense_state = dense.update(given, dense_state, want)
+        want = want + changes
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    some = RowGradient(jnp.array([3, ROWS]), jnp.ones((2, DIM)), None)
+    after, state_after = rule.update(found, state, some, jnp.int32(5))
+    for one, two in zip(jax.tree.leaves((after, state_after)), jax.tree.leaves((found, state)), strict=True):
+        if jnp.shape(one) == TABLE.shape:
+            assert np.array_equal(np.delete(one, 3, 0), np.delete(two, 3, 0)) and not np.array_equal(one[3], two[3])
+
+
+def test_lazily_adam_is_lazy_adam():
+    np.testing.assert_allclose(
+        trained(row_optimizers.lazily(optax.adam(0.1))), trained(row_optimizers.adam(0.1)), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_rule_with_a_state_of_its_own_is_not_taken_by_rows():
+    rule, table = row_optimizers.lazily(optax.contrib.prodigy()), jnp.asarray(TABLE)
+    with pytest.raises(ValueError, match="cannot be applied by rows"):
+        rule.update(table, rule.init(table), RowGradient(jnp.array([1]), jnp.ones((1, DIM)), None), jnp.int32(0))
+
+
 def test_rowwise_adam():
     """Against a loop: the second moments of all rows decay each step, only the rows looked up move."""
     table, square = TABLE.astype(np.float64), np.zeros(ROWS)
@@ -152,6 +195,7 @@ BY_ROWS = {
     "rowwise_adam": row_optimizers.rowwise_adam,
     "adam": row_optimizers.adam,
     "adam with decay": partial(row_optimizers.adam, weight_decay=0.1),
+    "lazily": lambda rate: row_optimizers.lazily(optax.adamw(rate, weight_decay=0.1)),
 }
 
 
@@ -241,7 +285,7 @@ def test_l2_of_whole_tables_moves_rows_that_no_batch_met():
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adagrad", "rowwise_adagrad", "adam", "rowwise_adam"])
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "rowwise_adagrad", "adam", "rowwise_adam", "nadam"])
 def test_blocks_of_distinct_rows_are_one_update(name):
     """More lookups than a block holds, a part of them the same and some padding, against one call on all entries."""
     rng = np.random.default_rng(0)

@@ -21,6 +21,7 @@ from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.embedding import to_collection
 from zoo.errors import InputError
+from zoo.optimizers import eval_params
 from zoo.recipe import Examples
 from zoo.types import PADDING, Batch, TrainState
 
@@ -47,6 +48,7 @@ def lists_by_user(interactions: Interactions) -> Lists:
 
 def variables(state: TrainState, constants: Mapping[str, Any]) -> dict[str, Any]:
     """What model.apply needs to answer: weights, tables, model state and constants."""
+    state = eval_params(state)
     return {"params": state.params, "tables": to_collection(state.tables), "constants": constants, **state.model_state}
 
 

@@ -2,16 +2,19 @@
 both."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jax import Array
 
 from zoo import parallel, row_optimizers
 from zoo.embedding import RowGradient, gather
 from zoo.row_optimizers import LearningRate, RowOptimizer, densely
+from zoo.types import TrainState
 
 
 class Gradients(NamedTuple):
@@ -107,6 +110,90 @@ def adamw(learning_rate: LearningRate, weight_decay: float = 1e-4) -> Optimizer:
 def rowwise_adam(learning_rate: LearningRate, b2: float = 0.999) -> Optimizer:
     """Row-wise Adam in time on the tables (see row_optimizers), Adam on the dense weights."""
     return Optimizer(optax.adam(learning_rate, b2=b2), row_optimizers.rowwise_adam(learning_rate, b2))
+
+
+def pair(
+    learning_rate: LearningRate,
+    *,
+    dense: Callable[..., optax.GradientTransformation],
+    rows: Callable[..., RowOptimizer],
+    rows_learning_rate: LearningRate | None = None,
+) -> Optimizer:
+    """Any rule of optax for the dense weights with any rule by rows for the tables, each at a rate of its own."""
+    rate = learning_rate if rows_learning_rate is None else rows_learning_rate
+    return Optimizer(dense(learning_rate), rows(rate))
+
+
+def momentum(learning_rate: LearningRate, b1: float = 0.9) -> Optimizer:
+    return Optimizer(optax.sgd(learning_rate, momentum=b1), row_optimizers.momentum(learning_rate, b1))
+
+
+def nesterov(learning_rate: LearningRate, b1: float = 0.9) -> Optimizer:
+    dense = optax.sgd(learning_rate, momentum=b1, nesterov=True)
+    return Optimizer(dense, row_optimizers.nesterov(learning_rate, b1))
+
+
+def adadelta(learning_rate: LearningRate, rho: float = 0.9, eps: float = 1e-12) -> Optimizer:
+    return Optimizer(optax.adadelta(learning_rate, rho, eps), row_optimizers.adadelta(learning_rate, rho, eps))
+
+
+def rmsprop(learning_rate: LearningRate, decay: float = 0.9, eps: float = 1e-8) -> Optimizer:
+    dense = optax.rmsprop(learning_rate, decay, eps, eps_in_sqrt=False)
+    return Optimizer(dense, row_optimizers.rmsprop(learning_rate, decay, eps))
+
+
+def nadam(learning_rate: LearningRate) -> Optimizer:
+    return Optimizer(optax.nadam(learning_rate), row_optimizers.nadam(learning_rate))
+
+
+def lion(learning_rate: LearningRate, weight_decay: float = 1e-3) -> Optimizer:
+    """Lion, with decoupled decay of the dense weights; its rate is 3 to 10 times smaller than Adam's."""
+    return Optimizer(optax.lion(learning_rate, weight_decay=weight_decay), row_optimizers.lion(learning_rate))
+
+
+# The rules below look at whole arrays, so there is no form of them by rows: the tables have lazy Adam.
+
+
+def lamb(learning_rate: LearningRate, rows_learning_rate: float = 1e-3) -> Optimizer:
+    return pair(learning_rate, dense=optax.lamb, rows=row_optimizers.adam, rows_learning_rate=rows_learning_rate)
+
+
+def adafactor(learning_rate: LearningRate, rows_learning_rate: float = 1e-3) -> Optimizer:
+    """Adafactor with a rate of its own, not one scaled by the size of the weights."""
+    dense = partial(optax.adafactor, multiply_by_parameter_scale=False)
+    return pair(learning_rate, dense=dense, rows=row_optimizers.adam, rows_learning_rate=rows_learning_rate)
+
+
+def muon(learning_rate: LearningRate, rows_learning_rate: float = 1e-3) -> Optimizer:
+    """Muon on the matrices among the dense weights (Jordan et al. 2024), Adam on the others."""
+    return pair(
+        learning_rate, dense=optax.contrib.muon, rows=row_optimizers.adam, rows_learning_rate=rows_learning_rate
+    )
+
+
+def schedule_free_adamw(learning_rate: LearningRate, rows_learning_rate: float = 1e-3) -> Optimizer:
+    """Schedule-free AdamW (Defazio et al. 2024). The weights to judge are `eval_params`, not those that train."""
+    dense = optax.contrib.schedule_free_adamw
+    return pair(learning_rate, dense=dense, rows=row_optimizers.adam, rows_learning_rate=rows_learning_rate)
+
+
+def prodigy(learning_rate: LearningRate, rows_learning_rate: float = 1e-3) -> Optimizer:
+    """Prodigy (Mishchenko and Defazio 2023), which finds its own rate: leave `learning_rate` at 1."""
+    return pair(
+        learning_rate, dense=optax.contrib.prodigy, rows=row_optimizers.adam, rows_learning_rate=rows_learning_rate
+    )
+
+
+def eval_params(state: TrainState) -> TrainState:
+    """The state with the weights to judge and to use: their running average where the optimizer keeps one."""
+
+    def is_average(node: Any) -> bool:
+        return isinstance(node, optax.contrib.ScheduleFreeState)
+
+    for held in jax.tree.leaves(state.opt_state, is_leaf=is_average):
+        if is_average(held):
+            return state.replace(params=optax.contrib.schedule_free_eval_params(held, state.params))
+    return state
 
 
 def dense_sgd(learning_rate: LearningRate) -> Optimizer:

@@ -159,6 +159,69 @@ def rowwise_adam(learning_rate: LearningRate, b2: float = 0.999, eps: float = 1e
     return RowOptimizer(init, update)
 
 
+def lazily(optimizer: optax.GradientTransformation) -> RowOptimizer:
+    """An optax rule on the rows looked up, the others and their state left as they are: what `adam` is of optax.adam.
+
+    For rules that treat each number by itself. What optax counts is the global step. A rule that looks at a whole
+    array, such as LAMB or Adafactor, would see the rows of a batch, or of a block of them, as one array.
+    """
+
+    def update(table, state, gradient, step):
+        rows = _rows(gradient)
+        by_rows = jax.tree.map(lambda leaf: jnp.shape(leaf) == table.shape, state)
+
+        def held(is_rows, leaf):
+            if is_rows:
+                return leaf.at[rows].get(mode="fill", fill_value=0)
+            if jnp.shape(leaf) or not jnp.issubdtype(leaf.dtype, jnp.integer):
+                raise ValueError(f"a rule with a state of {jnp.shape(leaf)} beside its rows cannot be applied by rows")
+            return step
+
+        values = table.at[rows].get(mode="fill", fill_value=0)
+        changes, new = optimizer.update(gradient.sums, jax.tree.map(held, by_rows, state), values)
+        changes, new = jax.lax.optimization_barrier((changes, new))  # gathered once, used twice
+        kept = jax.tree.map(
+            lambda is_rows, old, leaf: old.at[rows].set(leaf, mode="drop") if is_rows else old, by_rows, state, new
+        )
+        return table.at[rows].add(changes, mode="drop"), kept
+
+    return RowOptimizer(optimizer.init, update)
+
+
+def momentum(learning_rate: LearningRate, b1: float = 0.9) -> RowOptimizer:
+    """Lazy heavy ball: m <- b1 m + g; w <- w - rate * m."""
+    return lazily(optax.sgd(learning_rate, momentum=b1))
+
+
+def nesterov(learning_rate: LearningRate, b1: float = 0.9) -> RowOptimizer:
+    """Lazy: m <- b1 m + g; w <- w - rate * (g + b1 m)."""
+    return lazily(optax.sgd(learning_rate, momentum=b1, nesterov=True))
+
+
+def adadelta(learning_rate: LearningRate, rho: float = 0.9, eps: float = 1e-12) -> RowOptimizer:
+    """Lazy Adadelta (Zeiler 2012): g scaled by the root mean square of past moves over that of past gradients.
+
+    eps is what the first moves are made of: optax's 1e-6 under the root would swamp the gradients of a mean over a
+    batch of thousands.
+    """
+    return lazily(optax.adadelta(learning_rate, rho, eps))
+
+
+def rmsprop(learning_rate: LearningRate, decay: float = 0.9, eps: float = 1e-8) -> RowOptimizer:
+    """Lazy: v <- decay v + (1 - decay) g^2; w <- w - rate * g / (sqrt(v) + eps). torch's decay is 0.99."""
+    return lazily(optax.rmsprop(learning_rate, decay, eps, eps_in_sqrt=False))
+
+
+def nadam(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.999) -> RowOptimizer:
+    """Lazy Adam with Nesterov's look ahead (Dozat 2016)."""
+    return lazily(optax.nadam(learning_rate, b1, b2))
+
+
+def lion(learning_rate: LearningRate, b1: float = 0.9, b2: float = 0.99) -> RowOptimizer:
+    """Lazy Lion without decay (Chen et al. 2023): w <- w - rate * sign(b1 m + (1 - b1) g); m <- b2 m + (1 - b2) g."""
+    return lazily(optax.lion(learning_rate, b1, b2, weight_decay=0.0))
+
+
 def densely(optimizer: optax.GradientTransformation) -> RowOptimizer:
     """Train a table as optax would: the rows scattered into a gradient of the table's size, every row updated.
 

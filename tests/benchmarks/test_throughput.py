@@ -47,6 +47,15 @@ def test_the_quick_form_has_every_model_and_says_which_cannot_be_timed():
     assert all(configuration.batch_size <= throughput.QUICK_BATCH for configuration in quick)
 
 
+def test_what_is_made_up_is_as_large_as_asked():
+    for make in (synthetic.interactions, synthetic.fields, synthetic.text, synthetic.impressions):
+        sizes = (40_000, 40_000) if make is synthetic.interactions else (40_000,)
+        assert len(make(*sizes, 500, 1.0, 0)) == 500
+    page = synthetic.impressions(100, 500, 1.0, 0)
+    assert all(len(np.unique(page.user[page.page == number])) == 1 for number in range(3))
+    assert not page.watch_seconds[page.click == 0].any()
+
+
 def test_a_model_without_made_up_data_is_said(monkeypatch):
     monkeypatch.delitem(synthetic.MADE, names.recipe("fm")[2].reads)
     [(model, reason)] = throughput.untimed(["fm", "mf"])
