@@ -42,6 +42,7 @@ _BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
 _SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-validation"
 _ULTRAGCN = "github.com/xue-pai/UltraGCN, benchmarks/UltraGCN_ml-1m_x0.md, best epoch"
 _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1"
+_NANOGPT = "README of nanoGPT (github.com/karpathy/nanoGPT), its best validation loss on the same last tenth"
 _CLICKS = ("auc", "log_loss")
 _RATED = ("rmse", "mae")
 _MEANS = ("global_mean", "user_mean", "item_mean", "user_item_mean")
@@ -84,6 +85,19 @@ def _books(name: str, model: str, data: str, below: tuple[str, ...] = (), claim:
     bars = tuple(Bar("rmse", "<=", 1.0, baseline) for baseline in below)
     bars += (Bar("rmse", "<=", 1.0, claim=claim),) if claim else ()
     return Claim(name=name, model=model, data=data, metrics=_RATED, bars=bars, in_tests=False)
+
+
+def _text(recipe: str, bar: float) -> Claim:
+    """Half an hour on two cores."""
+    return Claim(
+        name=f"rnn-{recipe}-tiny-shakespeare",
+        model=f"rnn/{recipe}",
+        data="tiny-shakespeare",
+        metrics=("nats", "perplexity"),
+        published=(Published("Transformer of 10.7 million weights, on a GPU", {"nats": 1.4697}, _NANOGPT),),
+        bars=(Bar("nats", "<=", bar),),
+        in_tests=False,
+    )
 
 
 CLAIMS = (
@@ -207,6 +221,9 @@ CLAIMS = (
     _books("deepfm-books", "deepfm/books", "book-crossing", _MEANS, "mf-books"),
     _books("mf-new-books", "mf/rating", "book-crossing-new"),
     _books("deepfm-new-books", "deepfm/books", "book-crossing-new", _MEANS, "mf-new-books"),
+    _text("vanilla", 1.75),
+    _text("lstm", 1.55),
+    _text("gru", 1.55),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )
 

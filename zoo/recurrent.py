@@ -122,8 +122,8 @@ def in_blocks(init: nn.initializers.Initializer, width: int) -> nn.initializers.
     """Each gate's block [inputs, width] of a matrix drawn by itself, as if it were a matrix of its own."""
 
     def draw(key, shape, dtype=jnp.float32):
-        keys = jax.random.split(key, shape[1] // width)
-        return jnp.concatenate([init(key, (shape[0], width), dtype) for key in keys], axis=1)
+        blocks = jax.vmap(lambda key: init(key, (shape[0], width), dtype))(jax.random.split(key, shape[1] // width))
+        return jnp.moveaxis(blocks, 0, 1).reshape(shape)
 
     return draw
 

@@ -89,19 +89,31 @@ def cost(recipe: Recipe, model: RNN) -> Cost:
     )
 
 
-_SHAKESPEARE = {
+_COMMON = {
     "optimizer": partial(optimizers.adam_clipped, max_norm=1.0),
     "schedule": schedules.cosine,
-    "learning_rate": 3e-3,
-    "batch_size": 64,
-    "epochs": 16,
-    "data": "tiny-shakespeare",
+    "learning_rate": 4e-3,
+    "batch_size": 32,
+    "epochs": 10,
 }
+_SHAKESPEARE = {"width": 512, "dropout": 0.3, "epochs": 14}
 
 RECIPES = {
-    "vanilla": tasks.text(model=partial(RNN, cell=recurrent.vanilla, width=512), **_SHAKESPEARE),
-    "lstm": tasks.text(model=partial(RNN, cell=recurrent.lstm, width=512, dropout=0.3), **_SHAKESPEARE),
-    "gru": tasks.text(model=partial(RNN, cell=recurrent.gru_reset_after, width=512, dropout=0.3), **_SHAKESPEARE),
+    "lstm": tasks.text(
+        model=partial(RNN, cell=recurrent.lstm, width=256, dropout=0.1),
+        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        **_COMMON,
+    ),
+    "gru": tasks.text(
+        model=partial(RNN, cell=recurrent.gru_reset_after, width=256, dropout=0.1),
+        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        **_COMMON,
+    ),
+    "vanilla": tasks.text(
+        model=partial(RNN, cell=recurrent.vanilla, width=256, dropout=0.1),
+        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        **_COMMON,
+    ),
     "smoke": tasks.text(
         model=partial(RNN, cell=recurrent.gru_reset_after, width=32),
         examples=partial(tasks.text_examples, length=16, pieces=8, warm_up=32),
