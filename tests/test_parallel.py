@@ -73,7 +73,9 @@ def assert_devices_agree(objective, optimizer, wraps, layouts):
                 np.testing.assert_allclose(got, table, atol=1e-5, err_msg=f"{wrap.__name__}, {layout}, {name}")
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective", ["in-batch negatives", *(pytest.param(name, marks=pytest.mark.slow) for name in list(OBJECTIVES)[::2])]
+)
 def test_devices_give_the_parameters_of_one(objective):
     layouts = [parallel.layout(DEVICES, shard_rows) for shard_rows in (False, True)]
     assert_devices_agree(OBJECTIVES[objective], optimizers.sgd(20.0), WRAPS, layouts)

@@ -67,7 +67,7 @@ def test_killed_three_times_and_resumed(tmp_path, more):
     assert same_arrays(zoo.load(whole).state, zoo.load(broken).state)
 
 
-@pytest.mark.parametrize("validate", [False, True])
+@pytest.mark.parametrize("validate", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_resumed_from_every_checkpoint(tmp_path, monkeypatch, validate):
     """Stop at each save in turn, in the middle of epochs too, and go on."""
     monkeypatch.setattr("zoo.chunks.CHUNK_EXAMPLES", 2048)

@@ -90,7 +90,7 @@ def test_the_held_out_part_and_the_baseline_are_those_of_the_file_in_memory(log,
     assert streamed["data_sha256"] == whole["data_sha256"] and (streamed["stream"], whole["stream"]) == (True, False)
 
 
-@pytest.mark.parametrize("validate", [False, True])
+@pytest.mark.parametrize("validate", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_resumed_from_every_checkpoint(log, tmp_path, monkeypatch, small, validate):
     monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 20 * BATCH)
     settings = {"epochs": 2}

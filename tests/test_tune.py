@@ -160,6 +160,7 @@ def test_a_trial_that_diverges_is_recorded_and_loses(tmp_path):
         tune.tune(small_job(space, 1), tmp_path / "other", trials=1, quiet=True)
 
 
+@pytest.mark.slow
 def test_stopped_between_lines_and_checkpoints_it_ends_in_the_same_lines(searched, tmp_path, monkeypatch):
     class Stop(Exception):
         pass

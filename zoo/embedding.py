@@ -46,7 +46,8 @@ class Embed(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """The rows at `ids`: int [*shape] -> float [*shape, dim]."""
-        rows = self._rows(self._known(ids).reshape(-1)).reshape(*ids.shape, self.dim)
+        ids = self._known(ids)
+        rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids, "rows": rows})
 
     def bag(self, ids: Array, weight: Array) -> Array:
@@ -55,13 +56,14 @@ class Embed(nn.Module):
         A mean is a weight of 1 / (number of entries). The pooled vector is what is perturbed, and pooling runs as a
         scan over the length: no [batch, length, dim] array exists, forward or backward.
         """
+        ids = self._known(ids)
 
         def add(total, entry):
             entry_ids, entry_weight = entry
             return total + entry_weight[:, None] * self._rows(entry_ids), None
 
         zero = jnp.zeros((ids.shape[0], self.dim), self.table.value.dtype)
-        total, _ = jax.lax.scan(add, zero, (self._known(ids).T, weight.T))
+        total, _ = jax.lax.scan(add, zero, (ids.T, weight.T))
         return self._recorded(total, {"ids": ids, "weight": weight})
 
     def all(self) -> Array:
@@ -76,13 +78,14 @@ class Embed(nn.Module):
         return gather(self.table.value, ids)
 
     def _known(self, ids: Array) -> Array:
-        """Ids that are no row made PADDING: a negative one would count from the table's end, and a table divided over
-        devices may have unused rows after its last. (The comparison slows a gather down, hence only where needed.) What
-        is recorded are the ids as they came, so that lookups of the same ids in two tables can be told to be that."""
-        unknown = ids < 0
-        if self.table.value.shape[0] != self.num_rows:
-            unknown |= ids >= self.num_rows
-        return jnp.where(unknown, PADDING, ids)
+        """Ids made PADDING that would be an unused row, which a table divided over devices may have after its last.
+
+        Elsewhere ids stay the very array that came, so that lookups of the same ids in two tables can be told to be
+        that; what reads and updates takes a negative one for padding too.
+        """
+        if self.table.value.shape[0] == self.num_rows:
+            return ids
+        return jnp.where(ids >= self.num_rows, PADDING, ids)
 
     def _is_shard(self) -> bool:
         """Whether this device holds some of the rows only. A table on one device may hold a few too many, unused."""
