@@ -118,6 +118,7 @@ def parser() -> Parser:
         metavar="FILE",
         help="interactions since then, user,item[,...]: a graph model takes them without training",
     )
+    given.add_argument("--again", action="store_true", help="of a funnel: list also what the user has watched")
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     alike = command("similar", recommend.run_similar, "the items most like an item")
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")
@@ -176,6 +177,11 @@ def run_list(options: argparse.Namespace) -> None:
         for name, recipe in names.model_module(model).RECIPES.items():
             if name != "smoke":
                 table.add_row(f"{model}/{name}", recipe.data, "\n".join(expected.get(f"{model}/{name}", ["-"])))
+    for model, recipes in names.FUNNELS.items():
+        for name, parts in recipes.items():
+            if name != "smoke":
+                shown = expected.get(f"{model}/{name}", [f"{' then '.join(parts)}"])
+                table.add_row(f"{model}/{name}", "simulated", "\n".join(shown))
     _console().print(table)
 
 
@@ -245,11 +251,13 @@ def run_describe(options: argparse.Namespace) -> None:
     from zoo import names
     from zoo.describe import describe
 
-    job = names.job(_request(options))
-    table = Table("what", "how much", title=f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}")
-    for name, value in describe(job, getattr(names.model_module(job.names["model"]), "cost", None)).items():
-        table.add_row(name, value)
-    _console().print(table)
+    request = _request(options)
+    jobs = names.funnel(request)[:2] if names.is_funnel(request.model) else [names.job(request)]
+    for job in jobs:
+        table = Table("what", "how much", title=f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}")
+        for name, value in describe(job, getattr(names.model_module(job.names["model"]), "cost", None)).items():
+            table.add_row(name, value)
+        _console().print(table)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from zoo import checkpoint, evaluate, names, parallel, tasks, workdir
+from zoo import checkpoint, evaluate, funnel, names, parallel, processes, records, tasks, workdir
 from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
-from zoo.data.interactions import Interactions, appended, rows_of
+from zoo.data.impressions import Impressions
+from zoo.data.interactions import Interactions, appended, find_rows, rows_of
 from zoo.data.splits import Data, Split
 from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.generate import generate
+from zoo.recipe import function_of
 from zoo.run import Job, Prepared, fit, prepare
 from zoo.types import PADDING, TrainState
 
@@ -184,6 +187,79 @@ class Run:
         )
 
 
+@dataclass(frozen=True)
+class FunnelRun(Run):
+    """A run of two models: the candidate generation, of which it is a Run, and the ranking of what that finds."""
+
+    ranking: Run
+
+    def recommend(
+        self, users: Any, k: int = 10, *, interactions: Interactions | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items of each user, by what the ranking promises; see `ranked`."""
+        if interactions is not None:
+            raise InputError(f"{self.record['model']} has no graph that new interactions could join")
+        return self.ranked(users, k)[:2]
+
+    def ranked(
+        self, users: Any, k: int = 10, *, again: bool = False, retrieved: int = funnel.RETRIEVED
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Raw item ids, what the ranking promises (expected watch seconds) and retrieval scores, each [users, k].
+
+        Of the `retrieved` candidates of each user, as of the last moment of the data; what the user has watched is left
+        out, unless `again`. An id that the data does not have is of a new user. Filled up as in Run.recommend.
+        """
+        _check_length(k)
+        rows = find_rows(users, self.user_ids)
+        rows = np.where(rows < 0, self._site.stranger, rows)
+        parts = self, self.ranking, self._vectors, self._site
+        found = funnel.recommend(*parts, rows, k, retrieved=retrieved, again=again)
+        missing, predict = found.items == PADDING, self.ranking.job.recipe.predict
+        assert predict is not None, "a recipe of impressions says what its scores are"
+        promised = predict(found.scores, self.ranking.prepared.examples.spec)
+        ids = self.interactions.item_ids[np.where(missing, 0, found.items)]
+        return ids, np.where(missing, -np.inf, promised), found.retrieval
+
+    @property
+    def promise(self) -> str:
+        """What a score of the ranking says, such as expected_seconds."""
+        return function_of(self.ranking.job.recipe.predict)[0].__name__
+
+    def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
+        found = funnel.judged(self, self.ranking, _with_truth(self.ranking.job))["funnel"]
+        for name in names or ():
+            if name not in found:
+                raise InputError(f"metric {name!r} does not judge a funnel: there are {', '.join(found)}")
+        return {name: found[name] for name in names or found}
+
+    @cached_property
+    def _site(self) -> funnel.Site:
+        return funnel.site_at(self._shown, funnel.after_all(self._shown))
+
+    @cached_property
+    def _vectors(self) -> jax.Array:
+        return funnel.item_vectors(self, self._site)
+
+    @property
+    def _shown(self) -> Impressions:
+        shown = self.ranking.job.interactions
+        assert isinstance(shown, Impressions)
+        return shown
+
+
+def _with_truth(ranking: Job) -> Impressions:
+    """The impressions of a run; of a simulated site, with all that it knows about itself, which no file keeps."""
+    shown, name = ranking.interactions, ranking.names["data"]
+    assert isinstance(shown, Impressions)
+    if shown.truth is None or shown.watches.truth is not None:
+        return shown
+    if name.partition(":")[0] not in catalog.CATALOG:
+        raise InputError("the truth of this simulated site is not kept in a file: judge the run where it was trained")
+    world = names.data(name, Impressions)[0]
+    assert isinstance(world, Impressions)
+    return world
+
+
 def _check_length(k: int) -> None:
     if k < 1:
         raise InputError(f"k is {k}: a list has at least one item")
@@ -225,7 +301,8 @@ def train(
     elif isinstance(data, Data):
         interactions = data
     else:
-        interactions = catalog.load(data, names.recipe(model)[2].reads)
+        kind = Impressions if names.is_funnel(model) else names.recipe(model)[2].reads
+        interactions = catalog.load(data, kind)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
     request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
@@ -256,13 +333,41 @@ def run_request(
     shard_tables: bool = False,
 ) -> Run:
     layout, wrap = names.devices(devices, mode, shard_tables)
+    options: dict[str, Any] = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
+    options |= {"resume": resume, "overwrite": overwrite, "quiet": quiet, "layout": layout, "wrap": wrap}
+    if names.is_funnel(request.model):
+        return _run_funnel(request, interactions, folder, options)
     job = names.job(request, interactions)
     folder = Path(folder) if folder is not None else names.folder(job)
-    options: dict[str, Any] = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
-    record, prepared, state = fit(
-        job, folder, resume=resume, overwrite=overwrite, quiet=quiet, layout=layout, wrap=wrap, **options
-    )
+    record, prepared, state = fit(job, folder, **options)
     return Run(job, prepared, state, record, folder)
+
+
+def _run_funnel(
+    request: names.Request, shown: Data | None, folder: str | Path | None, options: Mapping[str, Any]
+) -> FunnelRun:
+    """Two runs in folders of their own within the funnel's, and a record of the whole."""
+    if not (shown is None or isinstance(shown, Impressions)):
+        raise InputError(f"{request.model} reads impressions with clicks and watch seconds: give zoo.Impressions")
+    *jobs, called = names.funnel(request, shown)
+    folder = Path(folder) if folder is not None else names.folder_of(called, request.seed)
+    held = folder / "run.json"
+    if held.exists() and "parts" not in workdir.read_json(held, "run"):
+        raise InputError(f"{folder} holds a run of one model: choose another --workdir")
+    parts = []
+    for name, job in zip(names.PARTS, jobs, strict=True):
+        record, prepared, state = fit(job, folder / name, **options)
+        parts.append(Run(job, prepared, state, record, folder / name))
+    identity = {**called, "seed": request.seed, "validate": request.validate, "parts": names.PARTS}
+    record = funnel.record_of(parts[0], parts[1], identity)
+    processes.first_does(lambda: records.write_json(held, identity))
+    processes.first_does(lambda: records.write_json(folder / "record.json", record))
+    return _funnel_run(parts, record, folder)
+
+
+def _funnel_run(parts: Sequence[Run], record: Mapping[str, Any], folder: Path) -> FunnelRun:
+    candidates, ranking = parts
+    return FunnelRun(candidates.job, candidates.prepared, candidates.state, record, folder, ranking)
 
 
 def load(folder: str | Path) -> Run:
@@ -272,6 +377,9 @@ def load(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
+    if "parts" in held:
+        parts = [load(folder / name) for name in held["parts"]]
+        return _funnel_run(parts, workdir.read_json(folder / "record.json", "record"), folder)
     interactions = workdir.load_data(folder / "data.npz")
     asked: dict[str, Any] = held["request"] | {"data": held["data"]}
     if held["split"] != "recipe":

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import zoo.models
 from zoo import optimizers, parallel, tasks
 from zoo.data import catalog, splits, stream
+from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 from zoo.recipe import Recipe, override
@@ -65,6 +68,16 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
 }
 
 
+# Models of two parts that are trained by themselves (zoo.funnel): candidate generation and ranking, by recipe.
+FUNNELS: dict[str, dict[str, tuple[str, str]]] = {
+    "youtube": {
+        "watch": ("youtube_candidates/ranking", "youtube_ranking/watch"),
+        "clicks": ("youtube_candidates/ranking", "youtube_ranking/clicks"),
+        "smoke": ("youtube_candidates/smoke", "youtube_ranking/smoke"),
+    },
+}
+PARTS = ("candidates", "ranking")
+
 # How a train step is spread over devices: --mode.
 MODES: dict[str, parallel.Wrap] = {"jit": parallel.jit, "shard_map": parallel.shard_map, "pmap": parallel.pmap}
 
@@ -90,8 +103,11 @@ def models() -> list[str]:
 
 
 def model_module(model: str) -> Any:
+    if model in FUNNELS:
+        parts = dict.fromkeys(part.partition("/")[0] for pair in FUNNELS[model].values() for part in pair)
+        raise InputError(f"{model} is a funnel, which is trained whole: here ask for a part, {' or '.join(parts)}")
     if model not in models():
-        raise InputError(f"unknown model {model!r}: {_nearest(model, models())}")
+        raise InputError(f"unknown model {model!r}: {_nearest(model, [*models(), *FUNNELS])}")
     return importlib.import_module(f"zoo.models.{model}")
 
 
@@ -199,10 +215,74 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
     return Job(found, interactions, names, request.seed, request.validate, source)
 
 
+def is_funnel(model: str) -> bool:
+    return model.partition("/")[0] in FUNNELS
+
+
+def funnel(request: Request, impressions: Impressions | None = None) -> tuple[Job, Job, dict[str, Any]]:
+    """The jobs of the candidate generation and of the ranking of a funnel, and the names of the whole.
+
+    Both learn from what lies before the moment from which on the ranking is judged. A setting such as `ranking.epochs`
+    is of one of them, `epochs` of both.
+    """
+    model, _, chosen = request.model.partition("/")
+    chosen = chosen or next(iter(FUNNELS[model]))
+    if chosen not in FUNNELS[model]:
+        raise InputError(f"unknown recipe {chosen!r} of {model}: {_nearest(chosen, list(FUNNELS[model]))}")
+    if request.split or request.stream:
+        given = f"the split {request.split!r}" if request.split else "--stream"
+        raise InputError(f"{model} is judged from one moment on, on data in memory: leave {given} out")
+    data_name, digest = request.data or ("simulated" if impressions is None else "impressions"), None
+    requests = [
+        replace(request, model=name, data=data_name, settings=_settings_of(part, request.settings))
+        for part, name in zip(PARTS, FUNNELS[model][chosen], strict=True)
+    ]
+    if impressions is None:
+        found, digest, _ = data(data_name, Impressions, **request.reader)
+        impressions = _need_impressions(found, data_name)
+    ranking = job(requests[1], impressions)
+    assert ranking.recipe.split is not None
+    watches, log_time = impressions.watches, impressions.watches.timestamp
+    assert log_time is not None, "the log of a site has times"
+    split = ranking.recipe.split(impressions, ranking.recipe.split_seed)
+    part = np.where(log_time < split.test.timestamp.min(), 0, 2)
+    if request.validate:
+        validation = ranking.recipe.validation or ranking.recipe.split
+        valid = validation(split.train, ranking.recipe.split_seed + 1).test
+        part[(part == 0) & (log_time >= valid.timestamp.min())] = 1
+    candidates = job(requests[0], replace(watches, part=part.astype(np.int8)))
+    candidates, ranking = (
+        replace(found, names={**found.names, "data_sha256": digest}) for found in (candidates, ranking)
+    )
+    taken = ("data", "data_sha256", "split", "stream")
+    return candidates, ranking, {"model": model, "recipe": chosen} | {name: ranking.names[name] for name in taken}
+
+
+def _need_impressions(found: splits.Data, data_name: str) -> Impressions:
+    if isinstance(found, Impressions):
+        return found
+    raise InputError(f"{data_name} says nothing of what was shown: a funnel reads impressions with clicks and seconds")
+
+
+def _settings_of(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings of a funnel, those of a part."""
+    stems = {name: name.partition(".")[0] for name in settings}
+    return {
+        name.removeprefix(f"{part}."): value
+        for name, value in settings.items()
+        if stems[name] == part or stems[name] not in PARTS
+    }
+
+
 def folder(job: Job) -> Path:
-    """Where a run goes without --workdir: runs/MODEL-RECIPE-DATA-SEED."""
-    data_name = Path(job.names["data"]).name.replace(":", "-").replace(",", "-").replace("=", "")
-    return Path("runs") / f"{job.names['model']}-{job.names['recipe']}-{data_name}-{job.seed}"
+    """Where a run goes without --workdir."""
+    return folder_of(job.names, job.seed)
+
+
+def folder_of(names: Mapping[str, Any], seed: int) -> Path:
+    """runs/MODEL-RECIPE-DATA-SEED"""
+    data_name = Path(names["data"]).name.replace(":", "-").replace(",", "-").replace("=", "")
+    return Path("runs") / f"{names['model']}-{names['recipe']}-{data_name}-{seed}"
 
 
 def _check_streamed(request: Request, data_name: str, model: str, found: Recipe) -> None:

@@ -12,7 +12,7 @@ from zoo.errors import InputError
 
 def run(options: argparse.Namespace) -> None:
     """Lists for known users; lists or predictions where something is described by its fields."""
-    from zoo.api import load
+    from zoo.api import FunnelRun, load
     from zoo.data import lists
     from zoo.data.interactions import rows_of
     from zoo.data.readers import read_path
@@ -25,6 +25,13 @@ def run(options: argparse.Namespace) -> None:
     if not (options.user or options.users or options.all_users or options.rows or options.field):
         raise InputError("whom for? --user ID, --users FILE, --all-users, --field NAME=VALUE or --rows FILE")
     found = load(options.folder)
+    if options.again and not isinstance(found, FunnelRun):
+        raise InputError(
+            f"--again is of a funnel; {found.job.names['model']} lists what a user does not have: leave it"
+        )
+    if isinstance(found, FunnelRun) and not (options.rows or options.field or options.add):
+        _run_funnel(found, options, output)
+        return
     users = None
     if options.users:
         users = lists.read_users(Path(options.users), found.user_ids)
@@ -37,6 +44,29 @@ def run(options: argparse.Namespace) -> None:
     new = None if options.add is None else read_path(options.add)
     ids, scores = found.recommend(users, options.k, interactions=new)
     _answer(users, ids, scores, output)
+
+
+def _run_funnel(run: Any, options: argparse.Namespace, output: Path | None) -> None:
+    """Lists whose lines are explained: what the ranking promises, and the retrieval score. An unknown user is a new
+    one."""
+    from zoo.data import lists
+    from zoo.data.interactions import find_rows, unknown
+
+    if options.users:
+        users = lists.read_users(Path(options.users), run.user_ids)
+    else:
+        users = [options.user] if options.user else run.user_ids
+    if options.user and find_rows(options.user, run.user_ids)[0] < 0:
+        what = unknown(options.user, run.user_ids, "user")
+        print(f"zoo: {what}; listed as for a new user: no watches, nothing known", file=sys.stderr)
+    ids, promised, retrieval = run.ranked(users, options.k, again=options.again)
+    if output:
+        _answer(run.user_ids[find_rows(users, run.user_ids)], ids, promised, output)
+        return
+    print(f"item\t{run.promise}\tretrieval")
+    for item, score, retrieved in zip(ids[0], promised[0], retrieval[0], strict=True):
+        if math.isfinite(score):
+            print(f"{item}\t{score:.6f}\t{retrieved:.6f}")
 
 
 def run_similar(options: argparse.Namespace) -> None:

@@ -72,6 +72,12 @@ def until(watches: Interactions, user: np.ndarray, time: np.ndarray, longest: in
     return watches.item[order], _latest(first, first + known, longest)
 
 
+def latest(first: np.ndarray, user: np.ndarray, longest: int) -> Ranges:
+    """Of a log in order of user and time, whose users begin at `first` int [num_users + 1], the last watches of each
+    `user` int [n]."""
+    return _latest(first[user], first[user + 1], longest)
+
+
 def counted_before(
     group: np.ndarray, time: np.ndarray, asked_group: np.ndarray, asked_time: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ def watch_time(**settings: Any) -> Recipe:
         "data": "simulated",
         "examples": watch_time_examples,
         "objective": objectives.watch_time_logistic,
+        "predict": expected_seconds,
         "split": splits.temporal,
         "validation": splits.temporal,
         "evaluate": watch_time_metrics,
@@ -41,9 +42,19 @@ def page_clicks(**settings: Any) -> Recipe:
     common: dict[str, Any] = {
         "examples": impression_examples,
         "objective": objectives.logistic,
+        "predict": click_probability,
         "evaluate": page_click_metrics,
     }
     return watch_time(**(common | settings))
+
+
+def expected_seconds(scores: np.ndarray, spec: Spec) -> np.ndarray:
+    """exp(score), the odds that the weighted logistic regression learns."""
+    return np.exp(scores)
+
+
+def click_probability(scores: np.ndarray, spec: Spec) -> np.ndarray:
+    return 1 / (1 + np.exp(-scores))
 
 
 def impression_examples(split: Split, *, longest: int = 50, most_videos: int = 2**20) -> Examples:

@@ -1,0 +1,186 @@
+"""The funnel: what it sees, what it lists, and what its lists are worth, on one small run of both its models."""
+
+import json
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo import evaluate, funnel
+from zoo.__main__ import main
+from zoo.data import splits
+from zoo.data.simulate_pages import judge
+from zoo.errors import InputError
+
+
+WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
+SMALL = {"candidates.epochs": 4, "ranking.epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return zoo.train("youtube/smoke", data=WORLD, workdir=tmp_path_factory.mktemp("funnel") / "run", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def again(run):
+    return zoo.load(run.folder)
+
+
+def watched_by(run, user):
+    log = run.ranking.job.interactions.watches
+    return set(log.item_ids[log.item[log.user_ids[log.user] == user]].tolist())
+
+
+def test_its_record_is_of_the_whole(run):
+    record = json.loads((run.folder / "record.json").read_text())
+    assert (record["model"], record["recipe"], record["data"]) == ("youtube", "smoke", WORLD)
+    assert record["training"]["epochs"] == 6  # each setting went to its part
+    assert record["data_sha256"] == run.ranking.record["data_sha256"] == run.ranking.job.names["data_sha256"]
+    values = {name: found["expected_watch_seconds"] for name, found in record["baselines"].items()}
+    values["funnel"] = record["metrics"]["test"]["expected_watch_seconds"]
+    assert max(values.values()) == values["oracle"] and values["candidates"] < values["funnel"]
+    assert min(values.values()) == values["popularity"]
+
+
+def test_both_models_learn_from_what_lies_before_the_ranking_is_judged(run):
+    moment = run.ranking.prepared.split.test.timestamp.min()
+    assert run.ranking.prepared.split.train.timestamp.max() < moment
+    assert run.prepared.split.train.timestamp.max() < moment <= run.prepared.split.test.timestamp.min()
+
+
+def test_the_ranking_is_asked_as_it_was_trained(run):
+    """A held-out impression has the score of its row, and that of the same video listed at that moment."""
+    prepared = run.ranking.prepared
+    rows = evaluate.score(prepared.model, run.ranking.state, prepared.examples.constants, prepared.examples.test)
+    test = prepared.split.test
+    for n in (0, 400, len(test) - 1):
+        site = funnel.site_at(run.ranking.job.interactions, int(test.timestamp[n]))
+        asked = funnel.score(run.ranking, site, test.user[n : n + 1], test.item[n : n + 1, None])
+        np.testing.assert_allclose(asked[0, 0], rows[n], rtol=1e-4)
+
+
+def test_lists_are_the_best_of_the_candidates(run):
+    """Against a loop: sort all dot products, take those not watched, sort these by the ranking."""
+    world = run.ranking.job.interactions
+    site = funnel.site_at(world, funnel.after_all(world))
+    users = np.array([3, 250])
+    vectors = np.asarray(funnel.item_vectors(run, site))
+    columns = {"history_start": site.first[users], "history_length": site.first[users + 1] - site.first[users]}
+    length = run.prepared.examples.spec.history_length
+    bags = [site.watches.item[s : s + n][-length:] for s, n in zip(*columns.values(), strict=True)]
+    table, nobody = np.asarray(run.state.tables["video"]), np.asarray(run.state.params["nobody"])
+    ids, seconds, retrieval = run.ranked(world.user_ids[users], k=5, retrieved=20)
+    for row, bag in enumerate(bags):
+        dots = vectors @ (table[bag].mean(0) + nobody)
+        had = watched_by(run, world.user_ids[users[row]])
+        kept = [i for i in np.argsort(-dots, kind="stable") if world.item_ids[site.items[i]] not in had][:20]
+        scores = funnel.score(run.ranking, site, users[row : row + 1], site.items[kept][None])[0]
+        order = np.argsort(-scores, kind="stable")[:5]
+        np.testing.assert_array_equal(ids[row], world.item_ids[site.items[np.array(kept)[order]]])
+        np.testing.assert_allclose(seconds[row], np.exp(scores[order]), rtol=1e-5)
+        np.testing.assert_allclose(retrieval[row], dots[kept][order], rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_list_brings_is_the_sum_of_what_its_videos_bring(run):
+    world = run.ranking.job.interactions
+    now = int(run.ranking.prepared.split.test.timestamp.min())
+    site = funnel.site_at(world, now)
+    vectors = funnel.item_vectors(run, site)
+    users = np.arange(300, dtype=np.int32)
+    listed = funnel.recommend(run, run.ranking, vectors, site, users, 10).items
+    user, item = np.repeat(users, 10), listed.ravel()
+    before = world.timestamp < now
+    shown = [np.sum(before & (world.user == u) & (world.item == i)) for u, i in zip(user, item, strict=True)]
+    pair = judge(world.watches, world.truth.bait, user, item, np.full(len(user), now), np.array(shown))
+    assert run.metrics["expected_watch_seconds"] == pytest.approx((pair[0] * pair[1]).sum() / 300, rel=1e-6)
+    upload = world.watches.item_features["upload_time"]
+    assert len(site.items) == (upload < now).sum() < 150 and (upload[listed] < now).all()
+
+
+def test_watched_videos_are_listed_only_when_asked_for(run, again):
+    users = [3, 17, 299]
+    ids, seconds, retrieval = again.ranked(users, k=10)
+    same = run.ranked(users, k=10)
+    for one, two in zip((ids, seconds, retrieval), same, strict=True):
+        np.testing.assert_array_equal(one, two)
+    for row, user in enumerate(users):
+        assert not set(ids[row].tolist()) & watched_by(run, user)
+    assert (np.diff(seconds, axis=1) <= 0).all() and (seconds > 0).all()
+    everything, _, _ = run.ranked([3], k=150, again=True)
+    assert watched_by(run, 3) <= set(everything[0].tolist()) and len(set(everything[0].tolist())) == 150
+    seconds = run.ranked([3], k=150)[1]
+    assert np.isfinite(seconds).sum() == 150 - len(watched_by(run, 3))
+
+
+def test_a_stranger_gets_a_list_and_is_told_so(run, capsys):
+    assert main(["recommend", str(run.folder), "--user", "9999", "-k", "5"]) == 0
+    out, err = capsys.readouterr()
+    head, *lines = out.splitlines()
+    assert head == "item\texpected_seconds\tretrieval" and len(lines) == 5
+    assert "unknown user 9999" in err and "as for a new user" in err and err.count("\n") == 1
+    nobody = np.asarray(run.state.params["nobody"])
+    first, _, score = lines[0].split("\t")
+    row = np.searchsorted(run.interactions.item_ids, int(first))
+    assert float(score) == pytest.approx(nobody @ np.asarray(run.state.tables["video"])[row], abs=1e-4)
+
+
+def test_the_commands_know_the_funnel(run, capsys, tmp_path):
+    assert main(["evaluate", str(run.folder), "--metrics", "expected_watch_seconds"]) == 0
+    assert capsys.readouterr().out == f"expected_watch_seconds\t{run.metrics['expected_watch_seconds']:.6f}\n"
+    assert main(["list"]) == 0
+    assert "youtube/watch" in capsys.readouterr().out
+    assert main(["describe", "youtube/smoke", "--data", WORLD]) == 0
+    out = capsys.readouterr().out
+    assert "youtube_candidates/smoke" in out and "youtube_ranking/smoke" in out
+    output = tmp_path / "lists.csv"
+    assert main(["recommend", str(run.folder), "--all-users", "-k", "3", "--output", str(output)]) == 0
+    assert len(output.read_text().splitlines()) == 901
+    for words, message in (
+        (["tune", "youtube"], "youtube is a funnel, which is trained whole"),
+        (["train", "youtube/quick"], "unknown recipe 'quick'"),
+        (["train", "youtube", "--split", "random"], "judged from one moment on"),
+        (["train", "youtube/smoke", "--data", WORLD, "--workdir", str(run.folder)], "holds a run already"),
+        (["evaluate", str(run.folder), "--metrics", "auc"], "does not judge a funnel"),
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err.strip()
+        assert message in error and "\n" not in error
+
+
+def test_interactions_do_not_join(run):
+    with pytest.raises(InputError, match="no graph"):
+        run.recommend([3], interactions=run.interactions)
+
+
+@pytest.mark.slow
+def test_validation_looks_at_no_test_row(tmp_path):
+    """Both models are judged on the same validation rows; the test part is in neither."""
+    data = zoo.load_data("simulated", zoo.Impressions, num_users=300, num_videos=150, num_watches=6000)
+    run = zoo.train("youtube/smoke", data=data, validate=True, workdir=tmp_path / "run", **SMALL)
+    assert list(run.record["metrics"]) == ["valid"]
+    test = splits.temporal(data, 0).test
+    for part in (run.prepared.split, run.ranking.prepared.split):
+        assert part.train.timestamp.max() < part.test.timestamp.min()
+        assert part.test.timestamp.max() < test.timestamp.min()
+    assert run.ranked([3], k=5)[0].shape == (1, 5)
+    with pytest.raises(InputError, match="is not kept in a file"):
+        zoo.load(run.folder).evaluate()
+
+
+@pytest.mark.slow
+def test_a_file_of_ones_own(tmp_path):
+    """No truth: the funnel is judged by the metrics of its two models."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for page in range(500):
+        clicked = rng.integers(3)
+        for place, item in enumerate(rng.permutation(30)[:3]):
+            rows.append(f"{page % 20},v{item},{page},{int(place == clicked)},{30 * (place == clicked)}")
+    path = tmp_path / "shown.csv"
+    path.write_text("\n".join(["user,item,timestamp,click,watch_seconds", *rows]))
+    asked = ["train", "youtube/smoke", "--data", str(path), "--quiet", "--workdir", str(tmp_path / "run")]
+    assert main(asked) == 0
+    found = zoo.load(tmp_path / "run")
+    assert {"recall@10", "weighted_user_loss"} <= set(found.metrics) and found.evaluate() == found.metrics
+    assert np.isfinite(found.ranked(["3"], k=2)[1]).any()
