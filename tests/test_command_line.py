@@ -140,6 +140,7 @@ def test_similar_gives_other_items_of_high_cosine(capsys, trained):
     assert "k is 0" in refused(capsys, "similar", trained, "--item", item, "-k", "0")
 
 
+@pytest.mark.slow
 def test_similar_of_a_rating_model_and_of_one_without_item_vectors(tmp_path, ratings_file, monkeypatch):
     import zoo
     from zoo.models.mf import RatingMF
@@ -278,7 +279,10 @@ def test_a_folder_serves_one_run(capsys, trained, tmp_path):
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("pattern", ["state/**/d/*", "progress/metadata", "crc32.json"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["state/**/d/*", *(pytest.param(name, marks=pytest.mark.slow) for name in ("progress/metadata", "crc32.json"))],
+)
 def test_a_damaged_checkpoint_is_named(trained, tmp_path, pattern):
     """In a process of its own, for all that a user sees: orbax prints tracebacks of failed reads as it ends."""
     copy = tmp_path / "copy"

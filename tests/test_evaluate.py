@@ -236,6 +236,7 @@ def test_popularity_of_what_is_listed():
     assert got == {"popularity@2": pytest.approx((0 + log(2) + 0) / 3)}
 
 
+@pytest.mark.slow
 def test_the_size_of_blocks_does_not_matter(monkeypatch):
     split, names = random_split(101, 130, share=0.2), (*NAMES, "coverage@5")
     queries, items = vectors(101, 130, dim=32)
@@ -293,7 +294,7 @@ def test_scores_in_blocks(monkeypatch):
     assert np.array_equal(got, column)
 
 
-@pytest.mark.parametrize("recipe", ["mf/smoke", "mf/rating"])
+@pytest.mark.parametrize("recipe", ["mf/smoke", pytest.param("mf/rating", marks=pytest.mark.slow)])
 def test_an_evaluation_compiles_once(recipe, caplog):
     """However often a model is judged, and in a second run of an equal model: as --validate does every epoch."""
     job = names.job(
@@ -312,6 +313,7 @@ def test_an_evaluation_compiles_once(recipe, caplog):
     assert not [line for line in caplog.messages if "ompiling" in line or "racing" in line]
 
 
+@pytest.mark.slow
 def test_a_validated_run_traces_its_evaluation_once(tmp_path, monkeypatch):
     traces, ask = [], evaluate._ask_query
 

@@ -215,6 +215,7 @@ def test_learns_a_checkerboard(model, tmp_path):
     assert (worst_liked > best_other).mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [model for model in TRAINED if names.recipe(f"{model}/smoke")[2].metric == "auc"])
 def test_learns_planted_clicks(model, tmp_path):
     """Better than chance; with pairs of fields in the model, also than any model without them."""

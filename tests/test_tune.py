@@ -137,6 +137,7 @@ def test_a_test_row_in_a_trials_data_is_refused():
         run.prepare(job)
 
 
+@pytest.mark.slow
 def test_a_recipe_of_fields_is_searched(tmp_path):
     """Its trials see the training rows alone, and the best is the run that --validate makes of its settings."""
     job = names.job(names.Request("lr/smoke", "planted:num_rows=600", settings={"epochs": 2}))
@@ -150,6 +151,7 @@ def test_a_recipe_of_fields_is_searched(tmp_path):
     assert lines[0]["curve"] == [entry["auc"] for entry in record["training"]["history"]]
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_recorded_and_loses(tmp_path):
     space = {"learning_rate": partial(search.choice, values=(0.1, 1e30))}  # seed 2 draws 1e30, then 0.1
     lines = tune.tune(replace(small_job(space, 1), seed=2), tmp_path / "search", trials=2, quiet=True)

@@ -81,7 +81,9 @@ def test_fewer_layers_than_none_are_refused():
         LightGCN(SPEC, 4, -1).apply(variables(), method="prepare")
 
 
-@pytest.mark.parametrize("wrap", [parallel.jit, parallel.shard_map, parallel.pmap])
+@pytest.mark.parametrize(
+    "wrap", [parallel.jit, parallel.shard_map, pytest.param(parallel.pmap, marks=pytest.mark.slow)]
+)
 def test_four_devices_train_as_one(wrap):
     model, objective = LightGCN(SPEC, 4, 2), objectives.in_batch_softmax
     constants = {"graph": small_graph(graph.symmetric), "item_log_frequency": np.full(5, np.log(0.2), np.float32)}
