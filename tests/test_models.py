@@ -11,15 +11,17 @@ import pytest
 
 import zoo
 from zoo import checkpoint, evaluate, names, objectives, optimizers, run, train_step
+from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.interactions import Interactions, from_raw
 from zoo.errors import InputError
 from zoo.recipe import function_of
-from zoo.types import PADDING, Spec
+from zoo.types import Spec, fill_of
 
 
 WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
 MODELS = names.models()
-FIELDS = "planted:num_rows=3000"
+DATA = {Interactions: WORLD, FieldTable: "planted:num_rows=3000", Images: "shapes:num_images=1000"}
 TRAINED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].solve is None]
 
 
@@ -28,7 +30,7 @@ RANKED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].recomme
 
 
 def data_of(model):
-    return WORLD if names.recipe(f"{model}/smoke")[2].reads is Interactions else FIELDS
+    return DATA[names.recipe(f"{model}/smoke")[2].reads]
 
 
 @cache
@@ -71,8 +73,7 @@ def rounding_in_adam(after, rate):
 
 def padded(batch, more):
     def pad(name, column):
-        fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
-        return jnp.concatenate([column, jnp.full((more, *column.shape[1:]), fill, column.dtype)])
+        return jnp.concatenate([column, jnp.full((more, *column.shape[1:]), fill_of(column), column.dtype)])
 
     return {name: pad(name, column) for name, column in batch.items()}
 

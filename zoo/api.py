@@ -13,7 +13,7 @@ from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions, appended, rows_of
-from zoo.data.splits import Split
+from zoo.data.splits import Data, Split
 from zoo.errors import InputError
 from zoo.run import Job, Prepared, fit, prepare
 from zoo.types import PADDING, TrainState
@@ -75,6 +75,8 @@ class Run:
         table = self.job.interactions
         if isinstance(table, Interactions):
             return table.user_ids
+        if not isinstance(table, FieldTable):
+            raise InputError(f"{self.job.names['model']} tells the class of {table.unit} and knows no users")
         table.column("user")
         return table.levels[table.names.index("user")]
 
@@ -211,7 +213,7 @@ def train(
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
-    elif isinstance(data, (Interactions, FieldTable)):
+    elif isinstance(data, Data):
         interactions = data
     else:
         interactions = catalog.load(data, names.recipe(model)[2].reads)
@@ -233,7 +235,7 @@ def train(
 
 def run_request(
     request: names.Request,
-    interactions: Interactions | FieldTable | None = None,
+    interactions: Data | None = None,
     folder: str | Path | None = None,
     *,
     resume: bool = False,

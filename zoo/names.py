@@ -14,7 +14,6 @@ from typing import Any
 import zoo.models
 from zoo import optimizers, parallel, tasks
 from zoo.data import catalog, splits, stream
-from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 from zoo.recipe import Recipe, override
@@ -37,6 +36,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
     name: getattr(optimizers, name)
     for name in (
         "sgd",
+        "nesterov",
         "sgd_each_example",
         "adagrad",
         "rowwise_adagrad",
@@ -93,7 +93,7 @@ def recipe(name: str) -> tuple[str, str, Recipe]:
     return model, chosen, recipes[chosen]
 
 
-def data(name: str, kind: type = Interactions, **reader: Any) -> tuple[Interactions | FieldTable, str, str | None]:
+def data(name: str, kind: type = Interactions, **reader: Any) -> tuple[splits.Data, str, str | None]:
     """A data set, its sha256, and its own split if it names one. The files of a path are read as `kind`."""
     base, options = _data_options(name, reader)
     interactions = catalog.load(base, kind, **options)
@@ -136,7 +136,7 @@ def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
     return model, chosen, override(found, request.settings)
 
 
-def job(request: Request, interactions: Interactions | FieldTable | None = None) -> Job:
+def job(request: Request, interactions: splits.Data | None = None) -> Job:
     """A request made concrete. `interactions` given directly stand in for request.data."""
     for name, value in request.settings.items():
         if not isinstance(value, (bool, int, float, str, tuple)):

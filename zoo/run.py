@@ -15,14 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from zoo import checkpoint, chunks, parallel, processes, records, train_step, workdir
 from zoo.data import stream
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.interactions import Interactions
-from zoo.data.splits import Split, published
+from zoo.data.splits import Data, Split, published
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
 
 
-_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields"}
+_SPELLED = {Interactions: "interactions of users and items", FieldTable: "a table of fields", Images: "images"}
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 
 
@@ -31,7 +32,7 @@ class Job:
     """What a run is: its recipe, its data, and the names that its record and its folder carry."""
 
     recipe: Recipe
-    interactions: Interactions | FieldTable
+    interactions: Data
     names: Mapping[
         str, Any
     ]  # model, recipe, data, data_sha256, split, and `request`: the arguments that rebuild this job

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
@@ -17,16 +18,22 @@ from jax import Array
 #   fields              int32 [batch, fields]  rows of the one table in which all fields lie one after the other
 #   bags                int32 [batch, bags, length]  fields of many values, in the same table; PADDING at the end
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
-#   label               float32 [batch]   a rating, a click, a class
+#   image               uint8 [batch, height, width, channels]
+#   label               float32 [batch]   a rating, a click; int32 where it is a class
 #   mask                float32 [batch]   1 for an example, 0 for padding
 #   weight              float32 [batch]   importance of an example in the loss; absent means 1
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
-BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length", "label", "mask", "weight")
+BATCH_KEYS = ("user", "item", "fields", "bags", "history_start", "history_length", "image", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
 PADDING = 2**31 - 1
+
+
+def fill_of(column: Any) -> int:
+    """What a column holds of a padded example: PADDING where it is ids, 0 where numbers or pixels."""
+    return PADDING if jnp.issubdtype(column.dtype, jnp.integer) and column.dtype.itemsize >= 4 else 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class Spec:
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
     history_length: int = 0  # entries of the longest history
+    num_classes: int = 0  # of a label
+    image_shape: tuple[int, ...] = ()  # height, width, channels
+    pixel_mean: float = 0.0  # of all training pixels
+    pixel_deviation: float = 1.0
     base_score: float = 0.0  # the best constant score of a field model: for clicks, the log odds of one in train
 
 
@@ -87,6 +98,13 @@ class Scorer(Protocol):
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         """Scores, float [batch]: a rating, or a logit."""
+
+
+class Classifier(Protocol):
+    """A model that gives a number a class (images, characters)."""
+
+    def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        """Logits, float [batch, *length, classes]."""
 
 
 # A model is a value: equal where its class and fields are (linen makes it so), and hashable, as its fields are. What

@@ -15,18 +15,15 @@ from typing import Any
 import numpy as np
 
 from zoo import records
-from zoo.data import fields, interactions
-from zoo.data.fields import FieldTable
-from zoo.data.interactions import Interactions
+from zoo.data import fields, images, interactions
+from zoo.data.splits import Data
 from zoo.errors import InputError
 
 
 _FILES = ("checkpoints", "record.json", "data.npz", "run.json", "run.unfinished")  # a kill may leave some
 
 
-def claim(
-    folder: Path, identity: Mapping[str, Any], data: Interactions | FieldTable, *, resume: bool, overwrite: bool
-) -> None:
+def claim(folder: Path, identity: Mapping[str, Any], data: Data, *, resume: bool, overwrite: bool) -> None:
     """Make the folder this run's own, or refuse: another run's folder, or a run that was not asked to be resumed."""
     path = folder / "run.json"
     if path.exists() and not overwrite:
@@ -73,16 +70,17 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def save_data(path: Path, data: Interactions | FieldTable) -> None:
+def save_data(path: Path, data: Data) -> None:
     held: dict[str, Any] = data.columns
     np.savez(path, **held)
 
 
-def load_data(path: Path) -> Interactions | FieldTable:
+def load_data(path: Path) -> Data:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = dict(file)
-        return fields.from_columns(held) if "codes" in held else interactions.from_columns(held)
+        kinds = {"image": images, "codes": fields, "user": interactions}  # by a column that only they have
+        return next(kind for column, kind in kinds.items() if column in held).from_columns(held)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None
     except Exception as error:  # zipfile, zlib and numpy each have their own

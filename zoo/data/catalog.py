@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.data import field_readers, files, readers
+from zoo.data import field_readers, files, images, readers
 from zoo.data.datasets import CATALOG, Dataset
 from zoo.data.fields import FieldTable
 from zoo.data.files import find_file, missing, need_file
+from zoo.data.images import Images
 from zoo.data.interactions import Interactions
+from zoo.data.splits import Data
 from zoo.errors import InputError
 
 
@@ -23,6 +25,7 @@ from zoo.errors import InputError
 READERS: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {
     Interactions: (readers.read_path, readers.read_frame),
     FieldTable: (field_readers.read_path, field_readers.read_frame),
+    Images: (images.read_path, images.read_frame),
 }
 
 
@@ -38,7 +41,7 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
-def load(data: Any, kind: type = Interactions, **options: Any) -> Interactions | FieldTable:
+def load(data: Any, kind: type = Interactions, **options: Any) -> Data:
     """A named data set, the user's own file or folder, or a dataframe, read as `kind` where several are possible.
 
     Options of a path or a dataframe are those of its reader, of a generated set those of its function, such as
@@ -82,7 +85,8 @@ def sha256(name_or_path: str | Path, kind: type = Interactions, **options: Any) 
     """
     dataset = _resolve(name_or_path, kind)
     if dataset is None:
-        paths = readers.files_of(Path(name_or_path).expanduser())
+        path = Path(name_or_path).expanduser()
+        paths = [need_file(path, name) for name in images.IDX_FILES] if kind is Images else readers.files_of(path)
     elif dataset.files:
         paths = _paths(dataset, _need_folder(dataset))
     else:

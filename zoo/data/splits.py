@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
+Data = Interactions | FieldTable | Images
+
+
 @dataclass(frozen=True)
-class Split[D: (Interactions, FieldTable)]:
+class Split[D: (Interactions, FieldTable, Images)]:
     """Parts of one data set; `test` is looked at once (it holds validation rows in a run with --validate)."""
 
     train: D
@@ -22,10 +26,10 @@ class Split[D: (Interactions, FieldTable)]:
 
 # A split rule divides a data set in two: what to learn from and what to hold out. The same rule that cuts test from
 # the data cuts validation from train. Rows stay in their order on both sides.
-SplitRule = Callable[[Any, int], Split]  # (Interactions or FieldTable, seed) -> Split; InputError where it cannot
+SplitRule = Callable[[Any, int], Split]  # (data, seed) -> Split; InputError where it cannot
 
 
-def random[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+def random[D: (Interactions, FieldTable, Images)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
     """Holds out `fraction` of all rows, drawn uniformly."""
     _check_fraction(fraction)
     n = len(data)
@@ -34,14 +38,16 @@ def random[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float
     return _cut(data, held)
 
 
-def tenth(data: Interactions | FieldTable, seed: int) -> Split:
-    """Holds out a tenth of each user's rows, or of the rows of a table."""
-    return random(data, seed) if isinstance(data, FieldTable) else per_user(data, seed, fraction=0.1)
+def tenth(data: Data, seed: int) -> Split:
+    """Holds out a tenth of each user's rows, or of the rows of a table, or of images."""
+    return per_user(data, seed, fraction=0.1) if isinstance(data, Interactions) else random(data, seed)
 
 
-def new_items[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+def new_items[D: (Interactions, FieldTable, Images)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
     """Holds out all rows of `fraction` of the items, drawn uniformly: at the test nobody has met them."""
     _check_fraction(fraction)
+    if isinstance(data, Images):
+        raise InputError("the split new_items holds out items, and images have none: choose random or published")
     item = data.column("item") if isinstance(data, FieldTable) else data.item
     met = np.unique(item)
     held = np.zeros(met[-1] + 1, bool)
@@ -49,14 +55,14 @@ def new_items[D: (Interactions, FieldTable)](data: D, seed: int, *, fraction: fl
     return _cut(data, held[item])
 
 
-def per_user(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
+def per_user(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out `fraction` of each user's rows (to the nearest row), drawn uniformly; at least one stays in train."""
     interactions = _need_interactions(data, "per_user")
     draws = np.random.default_rng(seed).random(len(interactions))
     return _cut(interactions, _last_of_each_user(interactions, draws, fraction))
 
 
-def user_sample(data: Interactions | FieldTable, seed: int, *, num_users: int = 10_000, fraction: float = 0.2) -> Split:
+def user_sample(data: Data, seed: int, *, num_users: int = 10_000, fraction: float = 0.2) -> Split:
     """Holds out about `fraction` of the (user, item) pairs of at most `num_users` users; the others only train.
 
     For logs so large that asking every user would take longer than training. Users and pairs are chosen by hash, so
@@ -83,7 +89,7 @@ def held_pairs(asked: np.ndarray, user: np.ndarray, item: np.ndarray, seed: int,
     return held
 
 
-def per_user_temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
+def per_user_temporal(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out the latest `fraction` of each user's rows (to the nearest row); at least one stays in train.
 
     Rows of equal time are taken in their order in the file. The seed has no effect.
@@ -93,7 +99,7 @@ def per_user_temporal(data: Interactions | FieldTable, seed: int, *, fraction: f
     return _cut(interactions, _last_of_each_user(interactions, timestamp, fraction))
 
 
-def leave_one_out(data: Interactions | FieldTable, seed: int, *, min_interactions: int = 2) -> Split:
+def leave_one_out(data: Data, seed: int, *, min_interactions: int = 2) -> Split:
     """Holds out each user's last row by time; users with fewer than `min_interactions` rows keep all in train.
 
     Rows of equal time are taken in their order in the file. The seed has no effect.
@@ -107,7 +113,7 @@ def leave_one_out(data: Interactions | FieldTable, seed: int, *, min_interaction
     return _cut(interactions, held)
 
 
-def temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.2) -> Split:
+def temporal(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     """Holds out all that happened from one moment on: the latest `fraction` of rows, more where times tie at the cut.
 
     The seed has no effect.
@@ -120,7 +126,7 @@ def temporal(data: Interactions | FieldTable, seed: int, *, fraction: float = 0.
     return _cut(interactions, timestamp >= moment)
 
 
-def published[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
+def published[D: (Interactions, FieldTable, Images)](data: D, seed: int) -> Split[D]:
     """The split that the data set ships; its validation rows, if any, are neither trained on nor tested.
 
     So were the published numbers on such sets made. The seed has no effect.
@@ -133,7 +139,7 @@ def published[D: (Interactions, FieldTable)](data: D, seed: int) -> Split[D]:
 _OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
 
 
-def _cut[D: (Interactions, FieldTable)](data: D, held: np.ndarray) -> Split[D]:
+def _cut[D: (Interactions, FieldTable, Images)](data: D, held: np.ndarray) -> Split[D]:
     num_test = int(held.sum())
     num_train = len(held) - num_test
     if num_train == 0 or num_test == 0:
@@ -176,9 +182,10 @@ def _check_fraction(fraction: float) -> None:
         raise InputError(f"fraction {fraction}: the part of the rows to hold out lies between 0 and 1, such as 0.2")
 
 
-def _need_interactions(data: Interactions | FieldTable, rule: str) -> Interactions:
-    if isinstance(data, FieldTable):
-        raise InputError(f"the split {rule} divides the interactions of users, not a table: choose random or published")
+def _need_interactions(data: Data, rule: str) -> Interactions:
+    if not isinstance(data, Interactions):
+        what = "a table" if isinstance(data, FieldTable) else "images"
+        raise InputError(f"the split {rule} divides the interactions of users, not {what}: choose random or published")
     return data
 
 
@@ -191,8 +198,8 @@ def _need_times(interactions: Interactions, rule: str) -> np.ndarray:
     return interactions.timestamp
 
 
-def _need_parts(data: Interactions | FieldTable) -> np.ndarray:
+def _need_parts(data: Data) -> np.ndarray:
     if data.part is None:
-        others = "random" if isinstance(data, FieldTable) else f"one of {_OTHERS}"
+        others = f"one of {_OTHERS}" if isinstance(data, Interactions) else "random"
         raise InputError(f"the data ships no split of its own: choose {others}")
     return data.part
