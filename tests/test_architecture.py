@@ -25,16 +25,16 @@ ROWS = [
     ["evaluate"],
     [
         "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
-        " embedding recurrent graph parallel memory processes"
+        " augmentation convolution embedding recurrent graph parallel memory processes"
     ],
-    ["types", "data", "records"],
+    ["types", "data", "records", "stacks"],
     ["errors"],
 ]
 PLACE = {name: (row, group) for row, groups in enumerate(ROWS) for group in groups for name in group.split()}
 
 # The third-party packages of a module; where none is listed, all that zoo depends on, less flax.
 ANY = {"jax", "optax", "orbax", "chex", "numpy", "polars", "rich", "flatbuffers", "matplotlib"}
-ALLOWED = {"data": {"numpy", "polars"}, "records": set(), "errors": set()}
+ALLOWED = {"data": {"numpy", "polars"}, "records": set(), "stacks": set(), "errors": set()}
 ALLOWED |= dict.fromkeys(["models", "layers", "embedding", "recurrent", "types", "train_step"], ANY | {"flax"})
 
 

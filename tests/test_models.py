@@ -12,18 +12,20 @@ import pytest
 import zoo
 from zoo import checkpoint, evaluate, names, objectives, optimizers, run, train_step
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions, from_raw
 from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import function_of
-from zoo.types import CARRY, PADDING, Spec
+from zoo.types import CARRY, Spec, fill_of
 
 
 WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
 MODELS = names.models()
 DATA = {Interactions: WORLD, Impressions: WORLD, FieldTable: "planted:num_rows=3000"}
 DATA |= {Text: "words:num_characters=5000"}
+DATA |= {Images: "shapes:num_images=1000"}
 TRAINED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].solve is None]
 # Gradients of all sizes in one matrix: cross layers, and losses weighted by watch seconds.
 STEEP = ("dcn", "dcn_v2", "youtube_ranking")
@@ -74,8 +76,7 @@ def rounding_in_adam(after, rate):
 
 def padded(batch, more):
     def pad(name, column):
-        fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
-        return jnp.concatenate([column, jnp.full((more, *column.shape[1:]), fill, column.dtype)])
+        return jnp.concatenate([column, jnp.full((more, *column.shape[1:]), fill_of(column), column.dtype)])
 
     return {name: pad(name, column) for name, column in batch.items()}
 

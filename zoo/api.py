@@ -13,6 +13,7 @@ from zoo import checkpoint, evaluate, funnel, names, parallel, processes, record
 from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions, appended, find_rows, rows_of
 from zoo.data.splits import Data, Split
@@ -80,6 +81,8 @@ class Run:
         table = self.job.interactions
         if isinstance(table, Text):
             raise InputError("a text has no users: to go on from a prompt, zoo generate DIR --prompt TEXT")
+        if isinstance(table, Images):
+            raise InputError(f"{self.job.names['model']} tells the class of {table.unit} and knows no users")
         if not isinstance(table, FieldTable):
             return table.user_ids
         table.column("user")

@@ -1,12 +1,13 @@
 """zoo describe: what a model is made of, before anything is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 
 from zoo.chunks import steps_per_epoch
 from zoo.memory import readable
 from zoo.run import Job, prepare
+from zoo.stacks import Row, arithmetic
 
 
 def describe(job: Job, cost: Callable | None) -> dict[str, str]:
@@ -35,4 +36,17 @@ def describe(job: Job, cost: Callable | None) -> dict[str, str]:
             "bytes a step": readable(moved.bytes),
             "operations a step": f"{moved.flops / 1e6:,.1f} million",
         }
+    if hasattr(prepared.model, "stack"):
+        sizes |= _spelled(arithmetic(prepared.examples.spec.image_shape, prepared.model.stack()))
     return sizes
+
+
+def _spelled(rows: Sequence[Row]) -> dict[str, str]:
+    """A line a layer, for one image."""
+    found = {
+        f"{number}. {row.name}": f"{' x '.join(map(str, row.shape))}; {row.parameters:,} parameters; "
+        f"{row.multiply_adds / 1e6:,.2f} million multiply-adds; sees {row.receptive_field} x {row.receptive_field}"
+        for number, row in enumerate(rows, 1)
+    }
+    parameters, products = sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
+    return found | {"all layers": f"{parameters:,} parameters; {products / 1e6:,.2f} million multiply-adds"}

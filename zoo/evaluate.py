@@ -23,7 +23,7 @@ from zoo.embedding import to_collection
 from zoo.errors import InputError
 from zoo.optimizers import eval_params
 from zoo.recipe import Examples
-from zoo.types import PADDING, Batch, TrainState
+from zoo.types import PADDING, Batch, TrainState, fill_of
 
 
 CLICK_METRICS = ("auc", "log_loss", "accuracy", "calibration")
@@ -65,9 +65,11 @@ def item_vectors(model: Any, state: TrainState, constants: Mapping[str, Any]) ->
     return _all_items(model, variables(state, constants))
 
 
-def score(model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Array:
-    """Scores of a Scorer, float [examples]."""
-    return _in_blocks(model, state, constants, columns, _ask_score)
+def score(
+    model: Any, state: TrainState, constants: Mapping[str, Any], columns: Mapping[str, np.ndarray], *, block: int = 8192
+) -> Array:
+    """Scores of a Scorer, float [examples], or logits of a Classifier, float [examples, classes]."""
+    return _in_blocks(model, state, constants, columns, _ask_score, block=block)
 
 
 def top_items(
@@ -312,8 +314,7 @@ def _in_blocks(
     missing = -size % block
 
     def padded(column):
-        fill = PADDING if np.issubdtype(column.dtype, np.integer) else 0
-        column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill, column.dtype)])
+        column = np.concatenate([column, np.full((missing, *column.shape[1:]), fill_of(column), column.dtype)])
         return column.reshape(len(column) // block, block, *column.shape[1:])
 
     blocks = {name: padded(np.asarray(column)) for name, column in columns.items()}

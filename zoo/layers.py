@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import parallel
+from zoo.convolution import convolve
 from zoo.embedding import Embed
 from zoo.types import PADDING, Batch, Cost, Spec
 
@@ -91,6 +92,32 @@ class NormalisedMLP(nn.Module):
             if train and self.dropout:
                 x = dropped(x, self.dropout, self.make_rng("dropout"))
         return x
+
+
+class Conv(nn.Module):
+    """Convolution of images without a bias, each position kept: float [batch, height, width, inputs] -> [..., width].
+
+    See zoo.convolution for how it is computed; `size` is odd.
+    """
+
+    width: int
+    size: int = 3
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.size, self.size, x.shape[-1], self.width)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        return x @ kernel[0, 0] if self.size == 1 else convolve(x, kernel)
+
+
+def pooled(x: Array) -> Array:
+    """The maximum of each 2 x 2 places: float [batch, height, width, channels], a last odd row or column left out.
+
+    As a reduction of a reshaped array: the gradient of reduce_window is slow on a CPU.
+    """
+    batch, height, width, channels = x.shape
+    even = x[:, : height // 2 * 2, : width // 2 * 2]
+    return jnp.max(even.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
 
 
 class BatchNorm(nn.Module):

@@ -177,6 +177,24 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
+def top_1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Share of examples whose class has the highest of their logits [n, classes]; a tie is no hit.
+
+    >>> top_1(np.array([[0.0, 2, 1], [1, 1, 0], [0, 1, 3]]), np.array([1, 0, 2]))  # doctest: +ELLIPSIS
+    0.666...
+    """
+    own = np.take_along_axis(logits, labels[:, None], 1)
+    return float(((logits >= own).sum(1) == 1).mean())
+
+
+def nats(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log softmax(logits)[label], logits [n, classes]."""
+    logits = logits.astype(np.float64)
+    top = logits.max(1)
+    total = top + np.log(np.exp(logits - top[:, None]).sum(1))
+    return float((total - np.take_along_axis(logits, labels[:, None], 1)[:, 0]).mean())
+
+
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Share of examples whose logit is on the side of its label: above 0 for 1; a logit of exactly 0 says 0."""
     logits = np.asarray(logits)

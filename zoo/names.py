@@ -40,6 +40,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
     name: getattr(optimizers, name)
     for name in (
         "sgd",
+        "nesterov_decayed",
         "sgd_each_example",
         "adagrad",
         "rowwise_adagrad",

@@ -49,6 +49,19 @@ def sgd(learning_rate: LearningRate) -> Optimizer:
     return Optimizer(optax.sgd(learning_rate), row_optimizers.sgd(learning_rate))
 
 
+def nesterov_decayed(learning_rate: LearningRate, momentum: float = 0.9, weight_decay: float = 5e-4) -> Optimizer:
+    """SGD with Nesterov momentum and weight_decay / 2 * |w|^2 of the weights of two axes or more: not of biases, and
+    not of the scales and shifts of a normalisation. Tables have plain SGD."""
+
+    def products(params: Any) -> Any:
+        return jax.tree.map(lambda w: w.ndim > 1, params)
+
+    decay = optax.add_decayed_weights(weight_decay, products)
+    return Optimizer(
+        optax.chain(decay, optax.sgd(learning_rate, momentum, nesterov=True)), row_optimizers.sgd(learning_rate)
+    )
+
+
 def sgd_each_example(learning_rate: LearningRate, l2: float = 0.0) -> Optimizer:
     """SGD as matrix factorization states it: each example moves its rows by rate * (its own gradient - l2 * w)."""
     penalty = (l2_each_lookup(l2),) if l2 else ()  # without one, rows are not read a second time

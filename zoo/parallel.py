@@ -137,6 +137,15 @@ def on_each_device(function: Callable) -> Callable:
     return jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
 
 
+def summed_over_parts(function: Callable) -> Callable:
+    """For sums over a batch that `jit` divides: `function` runs on each device, on its part of each argument's rows."""
+    mesh = jax.sharding.get_abstract_mesh()
+    each = jax.shard_map(
+        lambda *parts: total(function(*parts)), mesh=mesh, in_specs=P(AXIS), out_specs=P(), check_vma=False
+    )
+    return each
+
+
 def whole_size(size: int) -> int:
     """The size of the whole batch, given that of this device's part."""
     return size * num_devices()

@@ -56,7 +56,7 @@ class Recipe:
     baselines: Callable[[Split], dict[str, dict[str, float]]]
     metric: str  # what --validate watches; lower is better for the names in LOWER_IS_BETTER
     data: str = "simulated"
-    reads: type = Interactions  # the kind of data: Interactions, FieldTable, Text or Impressions
+    reads: type = Interactions  # the kind of data, of zoo.data.splits.Data
     recommend: Callable[..., Any] | None = None  # (model, state, examples, user rows, seen, k) -> item rows, scores
     predict: Callable[[np.ndarray, Spec], np.ndarray] | None = None  # scores of rows of fields -> what they say
     objective: Objective | None = None

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from zoo import checkpoint, chunks, parallel, processes, records, train_step, workdir
 from zoo.data import stream
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Data, Split, published
@@ -29,6 +30,7 @@ _SPELLED = {
     FieldTable: "a table of fields",
     Impressions: "impressions with clicks and watch seconds",
     Text: "a text",
+    Images: "images",
 }
 CHECKPOINT_SECONDS = 10.0  # at most so much work is lost to a kill
 

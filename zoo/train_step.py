@@ -18,7 +18,7 @@ from zoo import embedding, parallel, row_optimizers
 from zoo.errors import InputError
 from zoo.memory import available_bytes, readable
 from zoo.optimizers import Gradients, Optimizer
-from zoo.types import CARRY, PADDING, Batch, Objective, TrainState
+from zoo.types import CARRY, Batch, Objective, TrainState, fill_of
 
 
 Step = Callable[[TrainState, Batch, Any], tuple[TrainState, dict[str, Array]]]
@@ -166,9 +166,8 @@ def take_rows(columns: Mapping[str, Array], index: Array) -> Batch:
     """The examples at positions `index` int32 [*batch]; -1 is padding: mask 0, ids PADDING, numbers 0."""
     batch = {}
     for name, column in columns.items():
-        fill = PADDING if jnp.issubdtype(column.dtype, jnp.integer) else 0
         beyond = jnp.where(index < 0, column.shape[0], index)
-        batch[name] = column.at[beyond].get(mode="fill", fill_value=fill)
+        batch[name] = column.at[beyond].get(mode="fill", fill_value=fill_of(column))
     batch["mask"] = (index >= 0).astype(jnp.float32)
     return batch
 

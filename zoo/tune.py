@@ -18,6 +18,7 @@ import numpy as np
 
 from zoo import records, search, workdir
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
@@ -118,7 +119,7 @@ def without_test(job: Job) -> Job:
     return replace(job, recipe=recipe, interactions=rows, validate=True)
 
 
-def marked[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int) -> Split[D]:
+def marked[D: (Interactions, FieldTable, Text, Impressions, Images)](data: D, seed: int) -> Split[D]:
     """Rows of part 0 train, those of part 1 validate; there is no test. The seed has no effect."""
     assert data.part is not None
     train, valid, test = (data.take(np.equal(data.part, part)) for part in (0, 1, 2))

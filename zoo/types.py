@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
@@ -21,13 +22,14 @@ from jax import Array
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
 #   characters          int32 [batch, length]  classes of characters, one after the other
 #   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it
+#   image               uint8 [batch, height, width, channels]
 #   label               float32 [batch]   a rating, a click; int32 [batch, *length] classes, out of range where none is
 #   mask                float32 [batch]   1 for an example, 0 for padding
 #   weight              float32 [batch]   importance of an example in the loss; absent means 1
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
 BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length")
-BATCH_KEYS += ("characters", "place", "label", "mask", "weight")
+BATCH_KEYS += ("characters", "place", "image", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
@@ -36,6 +38,11 @@ PADDING = 2**31 - 1
 # The part of model_state that goes from batch to batch row by row, such as the state of a recurrent network: arrays
 # with leading axis "batch", divided over devices as the batch is.
 CARRY = "carry"
+
+
+def fill_of(column: Any) -> int:
+    """What a column holds of a padded example: PADDING where it is ids, 0 where numbers or pixels."""
+    return PADDING if jnp.issubdtype(column.dtype, jnp.integer) and column.dtype.itemsize >= 4 else 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class Spec:
     num_classes: int = 0  # of a label
     num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history
+    image_shape: tuple[int, ...] = ()  # height, width, channels
+    pixel_mean: float = 0.0  # of all training pixels
+    pixel_deviation: float = 1.0
     base_score: float = 0.0  # the best constant score of a field model: for clicks, the log odds of one in train
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo import records
-from zoo.data import fields, impressions, interactions, text
+from zoo.data import fields, images, impressions, interactions, text
 from zoo.data.splits import Data
 from zoo.errors import InputError
 
@@ -80,7 +80,7 @@ def load_data(path: Path) -> Data:
         with np.load(path, allow_pickle=False) as file:
             held = dict(file)
         # By a column that only they have.
-        kinds = {"alphabet": text, "codes": fields, "click": impressions, "user": interactions}
+        kinds = {"alphabet": text, "image": images, "codes": fields, "click": impressions, "user": interactions}
         return next(kind for column, kind in kinds.items() if column in held).from_columns(held)
     except FileNotFoundError:
         raise InputError(f"no {path.name} in {path.parent}: is it the folder of a run?") from None

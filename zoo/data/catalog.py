@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.data import field_readers, files, impression_readers, readers, text
+from zoo.data import field_readers, files, images, impression_readers, readers, text
 from zoo.data.datasets import CATALOG, Dataset
 from zoo.data.fields import FieldTable
 from zoo.data.files import find_file, missing, need_file
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Data
@@ -28,6 +29,7 @@ READERS: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {
     FieldTable: (field_readers.read_path, field_readers.read_frame),
     Text: (text.read_path, text.read_frame),
     Impressions: (impression_readers.read_path, impression_readers.read_frame),
+    Images: (images.read_path, images.read_frame),
 }
 
 
@@ -87,7 +89,8 @@ def sha256(name_or_path: str | Path, kind: type = Interactions, **options: Any) 
     """
     dataset = _resolve(name_or_path, kind)
     if dataset is None:
-        paths = readers.files_of(Path(name_or_path).expanduser())
+        path = Path(name_or_path).expanduser()
+        paths = [need_file(path, name) for name in images.IDX_FILES] if kind is Images else readers.files_of(path)
     elif dataset.files:
         paths = _paths(dataset, _need_folder(dataset))
     else:

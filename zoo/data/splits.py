@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.text import Text
 from zoo.errors import InputError
 
 
-Data = Interactions | FieldTable | Text | Impressions
+Data = Interactions | FieldTable | Text | Impressions | Images
 
 
 @dataclass(frozen=True)
-class Split[D: (Interactions, FieldTable, Text, Impressions)]:
+class Split[D: (Interactions, FieldTable, Text, Impressions, Images)]:
     """Parts of one data set; `test` is looked at once (it holds validation rows in a run with --validate)."""
 
     train: D
@@ -30,7 +31,9 @@ class Split[D: (Interactions, FieldTable, Text, Impressions)]:
 SplitRule = Callable[[Any, int], Split]  # (data, seed) -> Split; InputError where it cannot
 
 
-def random[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int, *, fraction: float = 0.1) -> Split[D]:
+def random[D: (Interactions, FieldTable, Text, Impressions, Images)](
+    data: D, seed: int, *, fraction: float = 0.1
+) -> Split[D]:
     """Holds out `fraction` of all rows, drawn uniformly."""
     _check_fraction(fraction)
     _need_rows(data, "random")
@@ -41,16 +44,18 @@ def random[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int,
 
 
 def tenth(data: Any, seed: int) -> Split:
-    """Holds out a tenth of each user's rows, or of the rows of a table."""
+    """Holds out a tenth of each user's rows, or of the rows of a table, or of images."""
     return per_user(data, seed, fraction=0.1) if isinstance(data, Interactions) else random(data, seed)
 
 
-def new_items[D: (Interactions, FieldTable, Text, Impressions)](
+def new_items[D: (Interactions, FieldTable, Text, Impressions, Images)](
     data: D, seed: int, *, fraction: float = 0.1
 ) -> Split[D]:
     """Holds out all rows of `fraction` of the items, drawn uniformly: at the test nobody has met them."""
     _check_fraction(fraction)
     rows = _need_rows(data, "new_items")
+    if isinstance(rows, Images):
+        raise InputError("the split new_items holds out items, and images have none: choose random or published")
     item = rows.column("item") if isinstance(rows, FieldTable) else rows.item
     met = np.unique(item)
     held = np.zeros(met[-1] + 1, bool)
@@ -129,7 +134,7 @@ def temporal(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     return _cut(timed, timestamp >= moment)
 
 
-def published[D: (Interactions, FieldTable, Text, Impressions)](data: D, seed: int) -> Split[D]:
+def published[D: (Interactions, FieldTable, Text, Impressions, Images)](data: D, seed: int) -> Split[D]:
     """The split that the data set ships; its validation rows, if any, are neither trained on nor tested.
 
     So were the published numbers on such sets made. The seed has no effect.
@@ -153,7 +158,7 @@ def ending(data: Data, seed: int, *, fraction: float = 0.1) -> Split[Text]:
 _OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
 
 
-def _cut[D: (Interactions, FieldTable, Text, Impressions)](data: D, held: np.ndarray) -> Split[D]:
+def _cut[D: (Interactions, FieldTable, Text, Impressions, Images)](data: D, held: np.ndarray) -> Split[D]:
     num_test = int(held.sum())
     num_train = len(held) - num_test
     if num_train == 0 or num_test == 0:
@@ -196,7 +201,7 @@ def _check_fraction(fraction: float) -> None:
         raise InputError(f"fraction {fraction}: the part of the rows to hold out lies between 0 and 1, such as 0.2")
 
 
-def _need_rows(data: Data, rule: str) -> Interactions | FieldTable | Impressions:
+def _need_rows(data: Data, rule: str) -> Interactions | FieldTable | Impressions | Images:
     if isinstance(data, Text):
         raise InputError(f"the split {rule} divides rows, and a text is cut in one place: choose ending")
     return data
@@ -204,8 +209,9 @@ def _need_rows(data: Data, rule: str) -> Interactions | FieldTable | Impressions
 
 def _need_interactions(data: Data, rule: str) -> Interactions:
     rows = _need_rows(data, rule)
-    if isinstance(rows, FieldTable):
-        raise InputError(f"the split {rule} divides the interactions of users, not a table: choose random or published")
+    if isinstance(rows, (FieldTable, Images)):
+        what = "a table" if isinstance(rows, FieldTable) else "images"
+        raise InputError(f"the split {rule} divides the interactions of users, not {what}: choose random or published")
     if isinstance(rows, Impressions):
         raise InputError(f"the split {rule} divides the watches of users, not impressions: choose temporal or random")
     return rows
@@ -223,6 +229,6 @@ def _need_times(interactions: Interactions | Impressions, rule: str) -> np.ndarr
 def _need_parts(data: Data) -> np.ndarray:
     _need_rows(data, "published")
     if data.part is None:
-        others = "random" if isinstance(data, FieldTable) else f"one of {_OTHERS}"
+        others = f"one of {_OTHERS}" if isinstance(data, Interactions) else "random"
         raise InputError(f"the data ships no split of its own: choose {others}")
     return data.part

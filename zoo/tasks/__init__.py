@@ -3,6 +3,7 @@
 A model file says `tasks.ranking(model=..., objective=..., ...)` and has a whole Recipe. One file a kind of example.
 """
 
+from zoo.tasks.images import image_examples, images
 from zoo.tasks.impressions import (
     impression_baselines,
     impression_examples,
@@ -48,6 +49,8 @@ __all__ = [
     "field_rating_examples",
     "graph_examples",
     "history_examples",
+    "image_examples",
+    "images",
     "impression_baselines",
     "impression_examples",
     "impression_metrics",
