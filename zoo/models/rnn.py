@@ -96,22 +96,22 @@ _COMMON = {
     "batch_size": 32,
     "epochs": 10,
 }
-_SHAKESPEARE = {"width": 512, "dropout": 0.3, "epochs": 14}
+_SHAKESPEARE = {"width": 512, "dropout": 0.2, "epochs": 8}
 
 RECIPES = {
     "lstm": tasks.text(
         model=partial(RNN, cell=recurrent.lstm, width=256, dropout=0.1),
-        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        for_data={"tiny-shakespeare": _SHAKESPEARE | {"learning_rate": 6e-3}},
         **_COMMON,
     ),
     "gru": tasks.text(
         model=partial(RNN, cell=recurrent.gru_reset_after, width=256, dropout=0.1),
-        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        for_data={"tiny-shakespeare": _SHAKESPEARE | {"learning_rate": 3e-3}},
         **_COMMON,
     ),
     "vanilla": tasks.text(
         model=partial(RNN, cell=recurrent.vanilla, width=256, dropout=0.1),
-        for_data={"tiny-shakespeare": _SHAKESPEARE},
+        for_data={"tiny-shakespeare": _SHAKESPEARE | {"learning_rate": 1e-3, "epochs": 12}},
         **_COMMON,
     ),
     "smoke": tasks.text(
