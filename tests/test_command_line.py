@@ -173,6 +173,7 @@ def test_evaluate_gives_the_record_again_and_other_metrics(capsys, trained):
     assert shown == ["map@5", "recall_tail@10", "popularity@10"]
 
 
+@pytest.mark.slow
 def test_python_and_command_line_agree(trained):
     import zoo
 

@@ -13,6 +13,8 @@ from zoo.data.simulate_pages import judge
 from zoo.errors import InputError
 
 
+pytestmark = pytest.mark.slow
+
 WORLD = "simulated:num_users=300,num_videos=150,num_watches=6000"
 SMALL = {"candidates.epochs": 4, "ranking.epochs": 2}
 
@@ -153,7 +155,6 @@ def test_interactions_do_not_join(run):
         run.recommend([3], interactions=run.interactions)
 
 
-@pytest.mark.slow
 def test_validation_looks_at_no_test_row(tmp_path):
     """Both models are judged on the same validation rows; the test part is in neither."""
     data = zoo.load_data("simulated", zoo.Impressions, num_users=300, num_videos=150, num_watches=6000)
@@ -168,7 +169,6 @@ def test_validation_looks_at_no_test_row(tmp_path):
         zoo.load(run.folder).evaluate()
 
 
-@pytest.mark.slow
 def test_a_file_of_ones_own(tmp_path):
     """No truth: the funnel is judged by the metrics of its two models."""
     rng = np.random.default_rng(0)

@@ -32,6 +32,11 @@ STEEP = ("dcn", "dcn_v2", "youtube_ranking")
 RANKED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].recommend is not None]
 
 
+def slow_but(*kept):
+    """All models that train; a test of most of them is slow."""
+    return [model if model in kept else pytest.param(model, marks=pytest.mark.slow) for model in TRAINED]
+
+
 def data_of(model):
     return DATA[names.recipe(f"{model}/smoke")[2].reads]
 
@@ -115,7 +120,7 @@ def test_every_parameter_moves(model):
             assert leaf.dtype == moved.dtype and leaf.shape == moved.shape
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("model", slow_but("mf", "fm", "dcn_v2", "lightgcn", "youtube_ranking"))
 @pytest.mark.parametrize(
     "rule",
     [
@@ -198,7 +203,12 @@ def test_beats_popularity(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model", [model for model in TRAINED if hasattr(function_of(names.recipe(f"{model}/smoke")[2].model)[0], "query")]
+    "model",
+    [
+        pytest.param(model, marks=pytest.mark.slow) if model in ("lightgcn", "ngcf") else model
+        for model in TRAINED
+        if hasattr(function_of(names.recipe(f"{model}/smoke")[2].model)[0], "query")
+    ],
 )
 def test_learns_a_checkerboard(model, tmp_path):
     """Even users have the even items but one, odd users the odd ones: the withheld item must come out on top."""

@@ -68,6 +68,7 @@ def test_rungs():
     ]
 
 
+@pytest.mark.slow
 def test_the_best_third_goes_on_and_ends_as_a_run_of_its_own(searched, tmp_path):
     (folder, lines), job = searched, small_job()
     history = tune.read_history(folder / "history.jsonl")
@@ -218,6 +219,7 @@ def test_killed_and_resumed(tmp_path, capsys):
     assert lines_of(tmp_path / "broken") == lines_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_command_that_it_prints_trains_the_best(tmp_path, capsys):
     folder = tmp_path / "search"
     asked = f"tune mf/smoke --data {WORLD} --trials 2 --epochs 1 --seed 5 --quiet --workdir".split()
@@ -232,6 +234,7 @@ def test_the_command_that_it_prints_trains_the_best(tmp_path, capsys):
     assert record["training"]["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_the_plot_is_the_same_byte_for_byte(searched):
     pytest.importorskip("matplotlib")
     pictures = []

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import pytest
+
 from benchmarks import sizes, sizes_step
 from tests.helpers import ENVIRONMENT
 
 
+@pytest.mark.slow
 def test_each_size_takes_its_turns():
     found = sizes_step.measure(dataclasses.replace(sizes.QUICK, turns=3))
     assert [len(own) for own in found["step_ms"]] == [3, 3] and min(map(min, found["step_ms"])) > 0

@@ -92,7 +92,7 @@ def default():
     return simulate()
 
 
-@pytest.fixture(scope="module", params=[0, 1])
+@pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.slow)])
 def recalls(request):
     return measure(request.param)
 

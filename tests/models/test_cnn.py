@@ -32,6 +32,7 @@ def test_cost_by_hand():
     assert cost(recipe, model) == (4 * (3 * weights + 4 * 4 * outputs), 2 * 4 * (2 * first + 3 * last))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [parallel.jit, parallel.shard_map], ids=lambda wrap: wrap.__name__)
 def test_two_devices_train_the_network_of_one(wrap):
     """With batch statistics and random images of the whole batch, and padding on one device."""
@@ -51,6 +52,7 @@ def test_two_devices_train_the_network_of_one(wrap):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_shapes_and_is_read_back(tmp_path):
     found = zoo.train("cnn/smoke", data="shapes:num_images=1500", epochs=12, workdir=tmp_path / "run")
     majority = found.record["baselines"]["majority_class"]

@@ -120,6 +120,7 @@ def run(tmp_path_factory):
     return zoo.train("youtube_ranking/smoke", data=WORLD, workdir=tmp_path_factory.mktemp("ranking") / "run")
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_read_back(run):
     baselines = run.record["baselines"]
     found = run.metrics["weighted_user_loss"]
@@ -130,6 +131,7 @@ def test_it_learns_and_is_read_back(run):
     assert run.metrics["odds_calibration_worst"] in tenths.values()
 
 
+@pytest.mark.slow
 def test_it_does_not_recommend(run, capsys):
     assert main(["recommend", str(run.folder), "--user", "1"]) == 2
     error = capsys.readouterr().err.strip()
