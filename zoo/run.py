@@ -79,7 +79,7 @@ def prepare(job: Job) -> Prepared:
     split, repeats = _split(job)
     examples = replace(recipe.examples(split), source=job.source)
     model = recipe.model(examples.spec)
-    for name in ("embedding_dim", "width", "num_layers"):
+    for name in ("embedding_dim", "width"):
         if getattr(model, name, 1) < 1:
             raise InputError(f"{name} is {getattr(model, name)}: it must be at least 1")
     key = jax.random.key(job.seed)

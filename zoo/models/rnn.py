@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import optimizers, recurrent, schedules, tasks
+from zoo.errors import InputError
 from zoo.layers import dropped
 from zoo.recipe import Recipe, function_of
 from zoo.recurrent import Cell, Recurrent, States
@@ -34,6 +35,8 @@ class RNN(nn.Module):
     dropout: float = 0.0
 
     def setup(self):
+        if self.num_layers < 1:
+            raise InputError(f"num_layers is {self.num_layers}: it must be at least 1")
         init = recurrent.in_blocks(nn.initializers.glorot_uniform(), self.width)
         shape = (self.spec.num_classes, self.cell.projected * self.width)
         self.rows = self.param("rows", init, shape)
