@@ -14,11 +14,13 @@ from benchmarks import (
     graph,
     isolated,
     limits,
+    optimizers,
     quality,
     report,
     rows,
     sizes,
     streaming,
+    sweep,
     throughput,
     trees,
     tuning,
@@ -125,6 +127,19 @@ def parser() -> Parser:
         "--batches", nargs="+", type=_positive, default=[1024, 4096, 16384], metavar="N", help="the least is the base"
     )
     added.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+
+    added = suite(
+        "optimizers", optimizers.run, "steps and seconds to a target by optimizer, of tables and dense weights"
+    )
+    added.add_argument("--quick", **quick)
+    added.add_argument("--models", nargs="+", metavar="NAME", help="workloads (default all)")
+    added.add_argument("--optimizers", nargs="+", metavar="NAME", help="(default all)")
+    added.add_argument("--trials", type=_positive, default=5, metavar="N", help="rates of each (default 5)")
+    added.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs at the best rate (default 3)")
+
+    added = suite("sweep", sweep.run, "a sweep of learning rates as one program, beside its runs one after the other")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--data", default="movielens-100k", metavar="DATA")
 
     added = suite("peers", peers.run, "speed and quality beside other packages, each in its own environment")
     added.add_argument("--quick", **quick)

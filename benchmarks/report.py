@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, sizes, tables
+from benchmarks import claim_tables, claims, optimizer_tables, sizes, tables
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -32,6 +32,8 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "graph": tables.graph,
     "trees": claim_tables.trees,
     "batch_scaling": tables.batch_scaling,
+    "optimizers": optimizer_tables.table,
+    "sweep": optimizer_tables.sweep,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")
