@@ -18,7 +18,10 @@ from zoo.errors import InputError
 
 RECORDS = ROOT / "benchmarks" / "records"
 EXPECTED = ROOT / "zoo" / "expected.json"
-FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "feature-interactions.md")
+FILES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "feature-interactions", "optimizers")),
+)
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "quality": lambda records: claim_tables.quality(records, claims.CLAIMS),
