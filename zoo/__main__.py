@@ -1,4 +1,4 @@
-"""The command line: zoo list | data | train | tune | evaluate | recommend | similar | generate | describe.
+"""The command line: zoo list, data, train, tune, evaluate, recommend, similar, generate, describe, export.
 
 Exit status 0 only if the command finished; 2, with one line that says what to do, for a mistake in what was given.
 """
@@ -132,6 +132,9 @@ def parser() -> Parser:
         "--temperature", type=float, default=1.0, metavar="X", help="1 (default) is the model's own, 0 the likeliest"
     )
     written.add_argument("--seed", type=int, default=0, metavar="N")
+    served = command("export", run_export, "a run's model as one file of StableHLO, which serves without this package")
+    served.add_argument("folder", metavar="DIR", help="the folder of a run")
+    served.add_argument("file", metavar="FILE", help="the .npz to write")
     return top
 
 
@@ -266,6 +269,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
     run = load(options.folder)
     for name, value in run.evaluate(options.metrics).items():
         print(f"{name}\t{value:.6f}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    from zoo.api import load
+
+    load(options.folder).export(options.file)
+    print(f"exported: {options.file}")
 
 
 def run_generate(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from zoo import checkpoint, evaluate, funnel, names, parallel, processes, records, tasks, workdir
+from zoo import checkpoint, evaluate, export, funnel, names, parallel, processes, records, tasks, workdir
 from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
@@ -182,6 +182,11 @@ class Run:
             prepared.model, self.state, prepared.examples, prompt, length=length, temperature=temperature, seed=seed
         )
 
+    def export(self, path: str | Path) -> None:
+        """The model as one file that serves without this package: see zoo.export."""
+        parts, arrays = export.whole(self.prepared.model, self.state, self.prepared.examples, self.job.interactions)
+        export.write(Path(path), parts, arrays, self.job.names)
+
     def evaluate(self, names: Sequence[str] | None = None) -> dict[str, float]:
         """Metrics of the held-out part; `names` such as ["recall@50"] in place of the recipe's own."""
         options = {} if names is None else {"names": tuple(names)}
@@ -222,6 +227,14 @@ class FunnelRun(Run):
         promised = predict(found.scores, self.ranking.prepared.examples.spec)
         ids = self.interactions.item_ids[np.where(missing, 0, found.items)]
         return ids, np.where(missing, -np.inf, promised), found.retrieval
+
+    def export(self, path: str | Path) -> None:
+        """Both models as one file: parts `query` and `ranking`, the vectors of the items, and how pages are encoded."""
+        (query, arrays), (ranking, pages) = (
+            export.whole(run.prepared.model, run.state, run.prepared.examples, run.job.interactions)
+            for run in (self, self.ranking)
+        )
+        export.write(Path(path), {**query, "ranking": ranking["score"]}, pages | arrays, self.record)
 
     @property
     def promise(self) -> str:

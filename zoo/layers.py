@@ -150,7 +150,7 @@ class BatchNorm(nn.Module):
 
 def _moments(x: Array, mask: Array | None) -> tuple[Array, Array]:
     """Mean and variance of each channel over the examples of the whole batch, in two passes."""
-    real = jnp.ones(len(x), x.dtype) if mask is None else mask
+    real = jnp.ones(x.shape[:1], x.dtype) if mask is None else mask
     real = jnp.broadcast_to(real.reshape(-1, *(1,) * (x.ndim - 1)), (*x.shape[:-1], 1))
     axes = tuple(range(x.ndim - 1))
     count = jnp.maximum(parallel.total(jnp.sum(real)), 1.0)

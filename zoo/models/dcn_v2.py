@@ -49,7 +49,7 @@ class DCNv2(nn.Module):
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
-        x0 = vectors.reshape(len(vectors), -1)
+        x0 = vectors.reshape(vectors.shape[0], -1)
         crossed = cross(x0, self.kernels, self.biases)
         deep = self.tower(x0, batch.get("mask"), train=train)
         return self.top(jnp.concatenate([crossed, deep], axis=1))[:, 0]

@@ -45,7 +45,7 @@ class DeepFM(nn.Module):
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
         vectors = look_up(self.factors, batch)
         pairs = jnp.sum(sum_of_pairs(vectors), axis=-1)
-        deep = self.top(self.tower(vectors.reshape(len(vectors), -1), batch.get("mask"), train=train))[:, 0]
+        deep = self.top(self.tower(vectors.reshape(vectors.shape[0], -1), batch.get("mask"), train=train))[:, 0]
         return self.linear(batch) + pairs + deep
 
 

@@ -29,7 +29,7 @@ class Popularity(nn.Module):
         return ()
 
     def query(self, batch: Batch, prepared: tuple, *, train: bool = False) -> Array:
-        return jnp.ones((len(batch["user"]), 1))
+        return jnp.ones((batch["user"].shape[0], 1))
 
     def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
         return self.score if ids is None else self.score[ids]

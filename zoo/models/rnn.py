@@ -45,7 +45,7 @@ class RNN(nn.Module):
         self.output = nn.Dense(self.spec.num_classes, kernel_init=nn.initializers.normal(1e-2))
 
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
-        states = self.start(len(batch["characters"]))
+        states = self.start(batch["characters"].shape[0])
         if not train:
             return self.read(batch["characters"], states)[0]
         states = recurrent.carried(self, batch["place"], states)
