@@ -22,6 +22,7 @@ from benchmarks import (
     streaming,
     sweep,
     throughput,
+    throughput_check,
     trees,
     tuning,
 )
@@ -63,10 +64,13 @@ def parser() -> Parser:
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
 
     added = suite(
-        "throughput", throughput.run, "training speed of every model, against the limits; whole 30 minutes, --quick 5"
+        "throughput", _throughput, "training speed of every model, against the limits; whole 30 minutes, --quick 5"
     )
     added.add_argument("--quick", **quick)
     added.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    added.add_argument(
+        "--check", action="store_true", help="compare with the records of this device; exit status 1 if a share fell"
+    )
     several = {"nargs": "+", "metavar": "N"}
     added.add_argument(
         "--rows", type=_positive, default=[30_000], help="users, and items, or rows of all fields (30000)", **several
@@ -159,6 +163,10 @@ def parser() -> Parser:
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
     added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")
     return top
+
+
+def _throughput(options: argparse.Namespace) -> int:
+    return (throughput_check if options.check else throughput).run(options)
 
 
 def _positive(text: str) -> int:

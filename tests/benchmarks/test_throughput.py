@@ -1,12 +1,14 @@
 """Training speed: what is measured of a step, on what made-up data, and what it is held against."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import operations, plot, synthetic, tables, throughput, throughput_step
-from benchmarks.__main__ import parser
+from benchmarks import operations, plot, synthetic, tables, throughput, throughput_check, throughput_step
+from benchmarks.__main__ import main, parser
 from tests.helpers import ENVIRONMENT
 from zoo import names
 from zoo.errors import InputError
@@ -137,3 +139,44 @@ def test_the_plot_of_throughput_is_the_same_byte_for_byte(tmp_path):
         plot.draw_throughput(records, tmp_path / name)
     drawn = (tmp_path / "a.svg").read_bytes()
     assert drawn == (tmp_path / "b.svg").read_bytes() and b"batch size" in drawn and b"mf/ranking" in drawn
+
+
+def test_a_share_that_fell_by_half_again_of_the_time_fails_the_check():
+    def record(ms):
+        measured = {"step_ms": {"median": ms}, "bytes": 1e8, "flops": 1e6, "operations": 10}
+        ceiling = {"copy_gb_per_s": 100.0, "matmul_gflop_per_s": 100.0, "operation_us": 1.0}
+        return {"model": "M"} | throughput.against_limits(measured, ceiling)
+
+    recorded = record(2.0)
+    assert throughput_check.compared([record(2.0 * 1.2)] * 5, recorded)[1] is False
+    line, fell = throughput_check.compared([record(2.0)] * 2 + [record(3.0)] * 3, recorded)
+    assert fell and line[-1] == "FELL"
+
+
+@pytest.mark.slow
+def test_the_check_fails_for_a_model_made_slower(tmp_path, monkeypatch, capsys):
+    """Timed once, so that what else this machine does decides nothing; the check is given half again of that time."""
+    asked = ["throughput", "--models", "mf", "--rows", "300", "--batch-size", "64", "--records", str(tmp_path)]
+    slower, kept = [False], {}
+
+    def timed(module, configuration, allocator):
+        if module == "benchmarks.limits":
+            return {"copy_gb_per_s": 10.0, "matmul_gflop_per_s": 100.0, "operation_us": 1.0}
+        if not kept:
+            short = dataclasses.replace(configuration, budget_s=0.0, interactions=2000)
+            kept.update(throughput_step.measure(short))
+        found = dict(kept)
+        if slower[0]:
+            found["step_ms"] = {name: 1.5 * ms for name, ms in kept["step_ms"].items()}
+        return found | {"environment": ENVIRONMENT, "peak_memory_bytes": 1}
+
+    monkeypatch.setattr(throughput.isolated, "run", timed)
+    monkeypatch.setattr(throughput, "recipes", lambda models: ["mf/ranking"])
+    monkeypatch.setattr(plot, "PLOTS", tmp_path)
+    with pytest.raises(InputError, match="nothing to compare"):
+        parsed = parser().parse_args([*asked, "--check"])
+        throughput_check.run(parsed)
+    assert main(asked) == 0 and main([*asked, "--check"]) == 0
+    slower[0] = True
+    assert main([*asked, "--check"]) == 1
+    assert "FELL" in capsys.readouterr().out
