@@ -18,6 +18,7 @@ from benchmarks import (
     quality,
     report,
     rows,
+    scaling,
     sizes,
     streaming,
     sweep,
@@ -91,6 +92,15 @@ def parser() -> Parser:
     added.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="rows of the item table")
     added.add_argument("--zipf", nargs="+", type=float, metavar="X", help="exponents of the skew (default 0 and 1)")
     added.add_argument("--allocators", nargs="+", default=list(isolated.ALLOCATORS), **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("scaling", scaling.run, "a step over devices and processes: jit, shard_map, pmap, tables by rows")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--models", nargs="+", default=list(scaling.MODELS), metavar="MODEL")
+    added.add_argument("--devices", nargs="+", type=_positive, default=[2, 4], metavar="N", help="(default 2 4)")
+    added.add_argument(
+        "--processes", type=int, default=2, metavar="N", help="divide them over N processes too (default 2, 0: not)"
+    )
     added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite("sizes", sizes.run, "a step of fm at 1M and 10M rows, in turns within one process")

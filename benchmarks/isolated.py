@@ -90,7 +90,7 @@ def peak_memory_bytes() -> int:
 
     import jax
 
-    statistics = jax.devices()[0].memory_stats() or {}
+    statistics = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in statistics:
         return statistics["peak_bytes_in_use"]
     unit = 1 if sys.platform == "darwin" else 1024
