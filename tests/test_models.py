@@ -32,9 +32,9 @@ STEEP = ("dcn", "dcn_v2", "youtube_ranking")
 RANKED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].recommend is not None]
 
 
-def slow_but(*kept):
-    """All models that train; a test of most of them is slow."""
-    return [model if model in kept else pytest.param(model, marks=pytest.mark.slow) for model in TRAINED]
+def slow_but(*kept, among=TRAINED):
+    """All models that train, or those `among`; a test of most of them is slow."""
+    return [model if model in kept else pytest.param(model, marks=pytest.mark.slow) for model in among]
 
 
 def data_of(model):
@@ -153,7 +153,7 @@ def test_compiled_and_not_agree(model):
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("model", slow_but("mf", "lightgcn", "deepfm", "rnn"))
 def test_the_step_lowers_for_every_platform(model, platform):
     job, prepared, batch, constants = made(model)
     state = jax.eval_shape(prepared.initial)
@@ -194,7 +194,12 @@ def test_cost_of_mf_by_hand():
 
 
 @pytest.mark.parametrize(
-    "model", [model for model in TRAINED if names.recipe(f"{model}/smoke")[2].metric.startswith("recall")]
+    "model",
+    slow_but(
+        "mf",
+        "youtube_candidates",
+        among=[model for model in TRAINED if names.recipe(f"{model}/smoke")[2].metric.startswith("recall")],
+    ),
 )
 def test_beats_popularity(model, tmp_path):
     result = zoo.train(f"{model}/smoke", data=WORLD, workdir=tmp_path / "run")
@@ -239,7 +244,7 @@ def test_learns_planted_clicks(model, tmp_path):
         again.recommend([1])
 
 
-@pytest.mark.parametrize("model", RANKED)
+@pytest.mark.parametrize("model", slow_but("mf", "popularity", "youtube_candidates", among=RANKED))
 def test_recommends_what_a_user_does_not_have(model, tmp_path):
     result = zoo.train(
         f"{model}/smoke", data=WORLD, workdir=tmp_path / "run", **({} if model not in TRAINED else {"epochs": 1})
