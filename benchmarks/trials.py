@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from benchmarks import timing
 from zoo import chunks, names, train_step
@@ -146,9 +148,26 @@ def tested(task: Task, state: TrainState) -> float:
     return task.recipe.evaluate(task.model, state, *task.test)[task.recipe.metric]
 
 
-def swept(task: Task, rule: Rule, rates: Array, order: Array) -> tuple[Any, TrainState]:
+def swept(task: Task, rule: Rule, rates: Array, order: Array, num_devices: int | None = None) -> tuple[Any, TrainState]:
     """All rates as one program, the trials its leading axis, compiled for an `order` [k, batch] that all of them share:
-    (rates, states, constants, columns, order) -> (states, metrics [rates, k]); and the states before the first step."""
+    (rates, states, constants, columns, order) -> (states, metrics [rates, k]); and the states before the first step.
+
+    Under vmap; with `num_devices`, which must divide the rates, each device runs its part of them one after the other.
+    """
     states = jax.vmap(lambda rate: first_state(task, rule, 0))(rates)
-    run = jax.jit(jax.vmap(with_rate(task, rule), in_axes=(0, 0, None, None, None)), donate_argnums=1)
-    return run.lower(rates, states, task.constants, task.columns, order).compile(), states
+    run = jax.vmap(with_rate(task, rule), in_axes=(0, 0, None, None, None))
+    if num_devices is not None:
+        one_by_one = with_rate(task, rule)
+
+        def own(rates, states, constants, columns, order):
+            return jax.lax.map(lambda trial: one_by_one(*trial, constants, columns, order), (rates, states))
+
+        # An axis of its own: a step within that of parallel.AXIS would take its batch for a part of one.
+        devices = jax.devices()[:num_devices]
+        mesh = jax.make_mesh((num_devices,), ("trials",), axis_types=(AxisType.Auto,), devices=devices)
+        trials, shared = P("trials"), P()
+        specs = (trials, trials, shared, shared, shared)
+        run = jax.shard_map(own, mesh=mesh, in_specs=specs, out_specs=trials, check_vma=False)
+        states = jax.device_put(states, NamedSharding(mesh, trials))
+    call = jax.jit(run, donate_argnums=1)
+    return call.lower(rates, states, task.constants, task.columns, order).compile(), states

@@ -117,7 +117,7 @@ def per_device() -> bool:
 
 def spread() -> bool:
     """Whether the batch is divided over devices, by XLA or by hand."""
-    return per_device() or not jax.sharding.get_abstract_mesh().empty
+    return per_device() or AXIS in jax.sharding.get_abstract_mesh().axis_names
 
 
 def num_devices() -> int:

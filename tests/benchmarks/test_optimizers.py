@@ -45,10 +45,11 @@ def test_a_trial_is_the_products_own_training(task):
         np.testing.assert_allclose(table, want.tables[name], atol=1e-6)
 
 
-def test_a_sweep_as_one_program_equals_its_runs(task):
-    rates = jnp.asarray([0.1, 1.0, 10.0])
+@pytest.mark.parametrize("num_devices", [None, 2])
+def test_a_sweep_as_one_program_equals_its_runs(task, num_devices):
+    rates = jnp.asarray([0.01, 0.1, 1.0, 10.0])
     order = jnp.asarray(trials.orders(task, 0, 4))
-    together, states = trials.swept(task, rule, rates, order)
+    together, states = trials.swept(task, rule, rates, order, num_devices)
     states, _ = together(rates, states, task.constants, task.columns, order)
     single = jax.jit(trials.with_rate(task, rule))
     for place, rate in enumerate(rates):
