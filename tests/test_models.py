@@ -40,6 +40,8 @@ def slow_but(*kept):
 
 
 def data_of(model):
+    if model == "cnn_fm":
+        return f"{DATA[FieldTable]},words=4"
     return DATA[names.recipe(f"{model}/smoke")[2].reads]
 
 

@@ -56,6 +56,7 @@ class Spec:
     rating_mean: float = 0.0  # of the training ratings
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
+    bag_length: int = 0  # entries of the longest field of many values
     num_classes: int = 0  # of a label
     num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history
