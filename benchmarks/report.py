@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, sizes, tables
+from benchmarks import claim_tables, claims, convolutions, sizes, tables
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -25,6 +25,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "throughput": tables.throughput,
     "rows": tables.rows,
     "sizes": sizes.table,
+    "convolutions": convolutions.table,
     "limits": tables.limits,
     "peers": tables.peers,
     "streaming": tables.streaming,

@@ -93,9 +93,9 @@ def cost(recipe: Recipe, model: CNNFM) -> Cost:
 RECIPES = {
     "books": tasks.field_rating(
         data="book-crossing",
-        model=partial(CNNFM, embedding_dim=8, word_dim=16, filters=16, heights=(1, 2, 3), hidden_dims=(64, 32)),
+        model=partial(CNNFM, embedding_dim=8, word_dim=8, filters=8, heights=(1, 2), hidden_dims=(64, 32)),
         examples=partial(tasks.field_rating_examples, bag_form=fields.in_order),
-        optimizer=partial(optimizers.dense_adam, l2=3e-3),
+        optimizer=partial(optimizers.dense_adam, l2=1e-3),
         learning_rate=1e-3,
         batch_size=1024,
         epochs=2,
