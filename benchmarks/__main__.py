@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import (
     batch_scaling,
+    convolutions,
     graph,
     isolated,
     limits,
@@ -106,6 +107,11 @@ def parser() -> Parser:
     added = suite("sizes", sizes.run, "a step of fm at 1M and 10M rows, in turns within one process")
     added.add_argument("--quick", **quick)
     added.add_argument("--allocators", nargs="+", default=["default", "huge"], **allocators)
+    added.add_argument("--seed", type=int, default=0, metavar="N")
+
+    added = suite("convolutions", convolutions.run, "steps of caser and cnn_fm by length and number of filters")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--allocator", default="default", **allocators)
     added.add_argument("--seed", type=int, default=0, metavar="N")
 
     added = suite(

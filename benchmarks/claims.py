@@ -43,6 +43,8 @@ _SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-v
 _ULTRAGCN = "github.com/xue-pai/UltraGCN, benchmarks/UltraGCN_ml-1m_x0.md, best epoch"
 _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1"
 _NANOGPT = "README of nanoGPT (github.com/karpathy/nanoGPT), its best validation loss on the same last tenth"
+_CASER = "Tang and Wang 2018, Caser, all its parts; items with fewer than 5 ratings left out"
+_S3REC = "github.com/RUCAIBox/CIKM2020-S3Rec, results with all items ranked"
 _CLICKS = ("auc", "log_loss")
 _RATED = ("rmse", "mae")
 _MEANS = ("global_mean", "user_mean", "item_mean", "user_item_mean")
@@ -195,6 +197,31 @@ CLAIMS = (
         ),
         in_tests=False,
     ),
+    *(
+        Claim(
+            name=name,
+            model=model,
+            data="movielens-1m",
+            split="per_user_temporal",
+            metrics=("map", "precision@10"),
+            published=(Published("Caser", {"map": 0.1507}, _CASER),),
+            bars=bars,
+            in_tests=False,
+        )
+        for name, model, bars in (
+            ("caser-movielens-1m", "caser/ranking", (Bar("map", ">=", 0.150),)),
+            ("caser-paper-movielens-1m", "caser/paper", ()),
+        )
+    ),
+    Claim(
+        name="caser-amazon-beauty",
+        model="caser/ranking",
+        data="amazon-beauty",
+        metrics=("hit_rate@10", "ndcg@10"),
+        published=(Published("Caser", {"hit_rate@10": 0.0347, "ndcg@10": 0.0176}, _S3REC),),
+        bars=(Bar("hit_rate@10", ">=", 0.035),),
+        in_tests=False,
+    ),
     _frappe("fm", 0.962, "FM", 0.9671, 0.2065),
     _frappe("ffm", 0.974, "FFM", 0.9786, 0.1860),
     _frappe("deepfm", 0.978, "DeepFM", 0.9842, 0.1482),
@@ -221,6 +248,8 @@ CLAIMS = (
     _books("deepfm-books", "deepfm/books", "book-crossing", _MEANS, "mf-books"),
     _books("mf-new-books", "mf/rating", "book-crossing-new"),
     _books("deepfm-new-books", "deepfm/books", "book-crossing-new", _MEANS, "mf-new-books"),
+    _books("cnn-fm-books", "cnn_fm/books", "book-crossing", _MEANS, "mf-books"),
+    _books("cnn-fm-new-books", "cnn_fm/books", "book-crossing-new", _MEANS, "mf-new-books"),
     _text("vanilla", 1.75),
     _text("lstm", 1.55),
     _text("gru", 1.55),

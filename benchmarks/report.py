@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, optimizer_tables, scaling, sizes, tables
+from benchmarks import claim_tables, claims, convolutions, optimizer_tables, scaling, sizes, tables
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -29,6 +29,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "rows": tables.rows,
     "sizes": sizes.table,
     "scaling": scaling.table,
+    "convolutions": convolutions.table,
     "limits": tables.limits,
     "peers": tables.peers,
     "streaming": tables.streaming,

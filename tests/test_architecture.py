@@ -25,7 +25,7 @@ ROWS = [
     ["evaluate"],
     [
         "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
-        " augmentation convolution embedding recurrent graph parallel memory processes"
+        " following augmentation convolution embedding recurrent graph parallel memory processes"
     ],
     ["types", "data", "records", "stacks"],
     ["errors"],

@@ -236,6 +236,24 @@ def test_popularity_of_what_is_listed():
     assert got == {"popularity@2": pytest.approx((0 + log(2) + 0) / 3)}
 
 
+def test_the_average_precision_of_whole_lists(monkeypatch):
+    """Against sorted lists of all unseen items, relevant ones last among equals."""
+    split, (queries, items) = random_split(31, 23, share=0.3), vectors(31, 23)
+    items[5:9] = items[0]  # ties
+    scores, want = queries @ items.T, []
+    for user in range(31):
+        had, own = (set(part.item[part.user == user].tolist()) for part in (split.train, split.test))
+        if own:
+            listed = sorted(set(range(23)) - had, key=lambda i: (-scores[user, i], i in own))
+            places = [place for place, item in enumerate(listed, 1) if item in own]
+            want.append(sum(n / place for n, place in enumerate(places, 1)) / len(own))
+    for users_a_block in (1, 1000):
+        monkeypatch.setattr(evaluate, "BLOCK_BYTES", users_a_block * 4 * 128)
+        got = evaluate.ranking_of_vectors(queries, items, split, names=("recall@5", "map"))
+        assert got["map"] == pytest.approx(np.mean(want), rel=1e-6)
+    assert evaluate.ranking_of_vectors(queries, items, split, names=("map",)) == {"map": got["map"]}
+
+
 @pytest.mark.slow
 def test_the_size_of_blocks_does_not_matter(monkeypatch):
     split, names = random_split(101, 130, share=0.2), (*NAMES, "coverage@5")

@@ -1,6 +1,7 @@
-"""Convolution of images with kernels of an odd size, each position kept, and its gradients.
+"""Convolution of images with kernels of an odd size, each position kept, and its gradients; and of sequences.
 
 y[n, h, w, o] = sum_{i, j, c} x[n, h + i - r, w + j - r, c] kernel[i, j, c, o],    r = (size - 1) / 2, x 0 outside
+y[n, t, o] = sum_{i, c} x[n, t + i, c] kernel[i, c, o],                            t from 0 to length - size
 """
 
 import math
@@ -11,6 +12,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import parallel
+
+
+def convolve_sequence(x: Array, kernel: Array) -> Array:
+    """float [batch, length, inputs] and [size, inputs, outputs] -> [batch, length - size + 1, outputs].
+
+    One product with the windows, put side by side. Inside `scan` on a CPU it is several times as fast as XLA's own
+    convolution, forward and backward: docs/convolutions.md.
+    """
+    size, inputs, outputs = kernel.shape
+    windows = x.shape[1] - size + 1
+    beside = jnp.concatenate([x[:, i : i + windows] for i in range(size)], axis=2)
+    return beside @ kernel.reshape(size * inputs, outputs)
 
 
 @jax.custom_vjp

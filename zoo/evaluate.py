@@ -30,6 +30,7 @@ CLICK_METRICS = ("auc", "log_loss", "accuracy", "calibration")
 RATING_METRICS = ("rmse", "mae")
 RANKING_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 BLOCK_BYTES = 2**25  # scores of one block of users: about what stays in a CPU's cache
+WHOLE = "map"  # average precision over the list of all items
 CHUNK = 128  # items a chunk of the two-level top-k
 
 
@@ -179,7 +180,7 @@ OF_LISTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def parse_name(name: str) -> tuple[str, str, int]:
-    """ "recall@20" -> ("recall", "", 20), "recall_tail@20" -> ("recall", "tail", 20)."""
+    """ "recall@20" -> ("recall", "", 20), "recall_tail@20" -> ("recall", "tail", 20), "map" -> ("map", "", 0)."""
     metric, _, k = name.partition("@")
     stem, _, bucket = metric.rpartition("_")
     if stem in metrics.AT_K and bucket in metrics.BUCKETS:
@@ -187,11 +188,13 @@ def parse_name(name: str) -> tuple[str, str, int]:
     else:
         bucket = ""
     known = [*metrics.AT_K, *OF_LISTS]
+    if name == WHOLE:
+        return WHOLE, "", 0
     if metric not in known:
         near = difflib.get_close_matches(metric, known, 1) or known
         raise InputError(
             f"unknown metric {name!r}: did you mean {near[0]}@{k or 20}? Known: {', '.join(known)}, each with @k;"
-            " recall_head, recall_mid, recall_tail and the like look at items of one popularity"
+            " map without, of whole lists; recall_head, _mid and _tail and the like look at items of one popularity"
         )
     if not k.isdigit() or int(k) < 1:
         raise InputError(f"metric {name!r} needs a list length, such as {name.partition('@')[0]}@20")
@@ -248,10 +251,28 @@ def ranking(
 def _ranking(ask: Callable[[np.ndarray], Array], items: Array, split: Split, names: Sequence[str]) -> dict[str, float]:
     """`ask` gives the query vectors of user rows: those with held-out items, who may be few."""
     longest = max(parse_name(name)[-1] for name in names)
-    relevant = lists_by_user(split.test)
+    relevant, seen = lists_by_user(split.test), lists_by_user(split.train)
     users = np.flatnonzero(np.diff(relevant.offsets))
-    ids, scores = top_items(ask(users), items, users, lists_by_user(split.train), longest + 1)
-    return ranking_metrics(ids, scores, users, relevant, split.train.item_counts, names)
+    queries, found = ask(users), {}
+    ids, scores = top_items(queries, items, users, seen, longest + 1)
+    cut = [name for name in names if name != WHOLE]
+    found |= ranking_metrics(ids, scores, users, relevant, split.train.item_counts, cut)
+    if WHOLE in names:
+        found[WHOLE] = whole_list_precision(queries, items, users, seen, relevant)
+    return {name: found[name] for name in names}
+
+
+def whole_list_precision(queries: Array, items: Array, users: np.ndarray, seen: Lists, relevant: Lists) -> float:
+    """Mean over the queries of metrics.whole_average_precision; query i is of user `users[i]`. The host sorts scores,
+    block of users by block."""
+    block = max(1, BLOCK_BYTES // (4 * len(items)))
+    total = 0.0
+    for start in range(0, len(users), block):
+        scores = np.asarray(queries[start : start + block] @ items.T)
+        for user, row in zip(users[start : start + block], scores, strict=True):
+            own, had = (lists.items[slice(*lists.offsets[user : user + 2])] for lists in (relevant, seen))
+            total += metrics.whole_average_precision(row, own, had)
+    return total / len(users)
 
 
 def ratings(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from zoo import parallel
-from zoo.convolution import convolve
+from zoo.convolution import convolve, convolve_sequence
 from zoo.embedding import Embed
 from zoo.types import PADDING, Batch, Cost, Spec
 
@@ -56,6 +56,24 @@ def history(batch: Batch, log: Array, longest: int) -> tuple[Array, Array]:
     there = place < length
     ids = log.at[jnp.where(there, start[:, None] + place, PADDING)].get(mode="fill", fill_value=PADDING)
     return ids, there / jnp.maximum(length, 1)
+
+
+def last_watches(batch: Batch, log: Array, length: int) -> Array:
+    """The last `length` entries of an example's history in order of time, PADDING before them where there are fewer:
+    int32 [batch, length]."""
+    start, known = (jnp.where(batch[name] == PADDING, 0, batch[name]) for name in ("history_start", "history_length"))
+    place = jnp.arange(length)[None, :] + (known - length)[:, None]
+    there = place >= 0
+    return log.at[jnp.where(there, start[:, None] + place, PADDING)].get(mode="fill", fill_value=PADDING)
+
+
+def next_watches(batch: Batch, log: Array, count: int) -> Array:
+    """The first `count` entries of the log after an example's history, PADDING behind the last of the user: int32
+    [batch, count]."""
+    names = ("history_start", "history_length", "future_length")
+    start, known, left = (jnp.where(batch[name] == PADDING, 0, batch[name])[:, None] for name in names)
+    place = jnp.arange(count)[None, :]
+    return log.at[jnp.where(place < left, start + known + place, PADDING)].get(mode="fill", fill_value=PADDING)
 
 
 class MLP(nn.Module):
@@ -108,6 +126,25 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.width)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         return x @ kernel[0, 0] if self.size == 1 else convolve(x, kernel)
+
+
+class SequenceConv(nn.Module):
+    """`width` filters of the height `size` over a sequence: the largest of ReLU(their outputs and a bias) over time.
+
+    float [batch, length, channels] -> [batch, width]; `size` is at most the length. `there` [batch, windows] leaves out
+    windows, and the result is 0 where none is left.
+    """
+
+    width: int
+    size: int
+
+    @nn.compact
+    def __call__(self, x: Array, there: Array | None = None) -> Array:
+        shape = (self.size, x.shape[-1], self.width)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        found = nn.relu(convolve_sequence(x, kernel) + bias[None, None, :])
+        return jnp.max(found if there is None else found * there[:, :, None], axis=1)
 
 
 def pooled(x: Array) -> Array:

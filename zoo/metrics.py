@@ -71,6 +71,26 @@ def ndcg(hits: np.ndarray, num_relevant: np.ndarray) -> np.ndarray:
     return (hits * discounts).sum(1) / best
 
 
+def whole_average_precision(scores: np.ndarray, relevant: np.ndarray, seen: np.ndarray) -> float:
+    """Sum of precision at each relevant item / relevant items, over the list of all items but `seen` by falling score.
+
+    Of one user: scores [items], rows of items int [n]. Ties stand against the relevant items; one that is also `seen`
+    is not listed.
+
+    >>> whole_average_precision(np.array([3.0, 9.0, 2.0, 2.0]), np.array([0, 2]), np.array([1]))
+    0.8333333333333333
+    """
+    others = np.ones(len(scores), bool)
+    others[seen] = False
+    listed = relevant[others[relevant]]
+    others[listed] = False
+    own = np.sort(scores[listed])[::-1]
+    rivals = np.sort(scores[others])
+    hits = np.arange(1, len(own) + 1)
+    before = len(rivals) - np.searchsorted(rivals, own, side="left")  # rivals that score as high or higher
+    return float((hits / (hits + before)).sum() / len(relevant))
+
+
 # The metric of "recall@20", by the word before the @.
 AT_K: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "recall": recall,

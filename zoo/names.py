@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "per_user": (splits.per_user, splits.per_user),
     "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
     "temporal": (splits.temporal, splits.temporal),
-    "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
+    "per_user_temporal": (splits.per_user_temporal, partial(splits.per_user_temporal, fraction=0.125)),  # 70/10/20
     "user_sample": (splits.user_sample, splits.user_sample),
     "new_items": (splits.new_items, splits.new_items),
     "ending": (splits.ending, splits.ending),

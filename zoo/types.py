@@ -20,6 +20,7 @@ from jax import Array
 #   codes               int32 [batch, categories]  the row of each category in a table of its own, -1 for an unknown one
 #   numbers             float32 [batch, numbers]  between 0 and 1
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
+#   future_length       int32 [batch]     how many watches of the user stand in `history_log` after that range
 #   characters          int32 [batch, length]  classes of characters, one after the other
 #   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it
 #   image               uint8 [batch, height, width, channels]
@@ -29,7 +30,7 @@ from jax import Array
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
 BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length")
-BATCH_KEYS += ("characters", "place", "image", "label", "mask", "weight")
+BATCH_KEYS += ("future_length", "characters", "place", "image", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
@@ -55,6 +56,7 @@ class Spec:
     rating_mean: float = 0.0  # of the training ratings
     rating_range: tuple[float, float] | None = None  # lowest and highest training rating
     field_sizes: tuple[int, ...] = ()  # rows of each field; the first stands for the unknown
+    bag_length: int = 0  # entries of the longest field of many values
     num_classes: int = 0  # of a label
     num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history

@@ -204,6 +204,24 @@ def log_edges(values: np.ndarray, num_buckets: int) -> np.ndarray:
 Edges = Callable[[np.ndarray, int], np.ndarray]
 
 
+# How a bag is read: (codes int32 [n, longest], -1 behind the last; the row of each code, 0 if not known) -> rows int32
+# [n, longest], -1 where there is nothing.
+BagForm = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def known_first(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The known values alone; a bag without any has the row of the unknown."""
+    local = np.where(codes < 0, 0, rows[codes])
+    order = np.argsort(local == 0, axis=1, kind="stable")
+    local = np.take_along_axis(local, order, 1)
+    return np.where((local > 0) | (np.arange(local.shape[1]) == 0), local, -1)
+
+
+def in_order(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Every value at its place, an unknown one as row 0: for a text. An empty one has none."""
+    return np.where(codes < 0, -1, rows[codes])
+
+
 @dataclass(frozen=True)
 class Encoding:
     """How values become rows of one table of all fields, fitted on training rows only."""
@@ -212,6 +230,7 @@ class Encoding:
     edges: tuple[np.ndarray, ...]  # float32 [buckets - 1] of each numeric column, ascending
     bag_rows: tuple[np.ndarray, ...] = ()  # as `rows`, of each bag
     field_names: tuple[str, ...] = ()  # of all fields, in the order of FieldTable.field_names
+    bag_form: BagForm = known_first
 
     @property
     def field_sizes(self) -> tuple[int, ...]:
@@ -232,18 +251,12 @@ class Encoding:
         return np.stack(local, 1) + self.offsets[: len(local)]
 
     def encode_bags(self, table: FieldTable) -> np.ndarray:
-        """Rows int32 [n, bags, longest] of the same table: the known values, -1 behind the last.
-
-        A bag without any has the row of the unknown.
-        """
-        found = [np.where(codes < 0, 0, rows[codes]) for codes, rows in zip(table.bags, self.bag_rows)]
+        """Rows int32 [n, bags, longest] of the same table, as `bag_form` reads a bag; -1 behind the last."""
+        found = [self.bag_form(codes, rows) for codes, rows in zip(table.bags, self.bag_rows)]
         longest = max(local.shape[1] for local in found)
         held = np.full((len(table), len(found), longest), -1, np.int32)
         for i, (local, offset) in enumerate(zip(found, self.offsets[-len(found) :])):
-            order = np.argsort(local == 0, axis=1, kind="stable")
-            local = np.take_along_axis(local, order, 1)
-            held[:, i, : local.shape[1]] = np.where(local > 0, local + offset, -1)
-            held[:, i, 0] = np.where(local[:, 0] > 0, held[:, i, 0], offset)
+            held[:, i, : local.shape[1]] = np.where(local >= 0, local + offset, -1)
         return held
 
     @property
@@ -255,7 +268,14 @@ class Encoding:
         return (ends - self.field_sizes).astype(np.int32)
 
 
-def fit(train: FieldTable, *, min_count: int = 1, num_buckets: int = 32, edges: Edges = quantile_edges) -> Encoding:
+def fit(
+    train: FieldTable,
+    *,
+    min_count: int = 1,
+    num_buckets: int = 32,
+    edges: Edges = quantile_edges,
+    bag_form: BagForm = known_first,
+) -> Encoding:
     """The encoding that training rows give: categories met at least `min_count` times, numbers cut by `edges`."""
     if min_count < 1:
         raise InputError(f"min_count is {min_count}: a category is known if it was met at least once")
@@ -273,16 +293,17 @@ def fit(train: FieldTable, *, min_count: int = 1, num_buckets: int = 32, edges: 
         numbers = train.numbers[:, i]
         numbers = numbers[np.isfinite(numbers)]
         cut.append(edges(numbers, num_buckets) if len(numbers) else np.empty(0, np.float32))
-    return Encoding(tuple(rows), tuple(cut), tuple(bag_rows), train.field_names)
+    return Encoding(tuple(rows), tuple(cut), tuple(bag_rows), train.field_names, bag_form)
 
 
-def planted(num_rows: int = 30_000, seed: int = 0) -> FieldTable:
+def planted(num_rows: int = 30_000, seed: int = 0, words: int = 0) -> FieldTable:
     """A generated table whose clicks follow pairs of fields, with the true probabilities.
 
         log odds = -1 + sum_f a_f + 0.7 sum over pairs f < g of (u_f . u_g),   u of rank 4, entries standard normal / 2
 
     over five fields of skewed categories and a number that acts through its sign. The single terms a are small, so a
-    model without pairs knows little.
+    model without pairs knows little. With `words`, a text of 1 to that many of 20 words is added, and 2 to the log odds
+    where w0 stands right before w1 anywhere in it: neither word alone says so.
     """
     if num_rows < 100:
         raise InputError(f"num_rows is {num_rows}: a planted table has at least 100 rows")
@@ -295,12 +316,19 @@ def planted(num_rows: int = 30_000, seed: int = 0) -> FieldTable:
     single = sum(0.2 * rng.standard_normal(len(v))[row] for v, row in zip(vectors, rows))
     met = np.stack([v[row] for v, row in zip(vectors, rows)])  # [fields, n, 4]
     pairs = (met.sum(0) ** 2 - (met**2).sum(0)).sum(1) / 2
-    probability = 1 / (1 + np.exp(1 - single - 0.7 * pairs))
+    logit, texts = single + 0.7 * pairs - 1, None
+    if words:
+        drawn = rng.choice(20, (num_rows, words), p=_skewed(20))
+        drawn[np.arange(words) >= rng.integers(1, words + 1, num_rows)[:, None]] = -1
+        logit = logit + 2 * ((drawn[:, :-1] == 0) & (drawn[:, 1:] == 1)).any(1)
+        texts = {"text": np.array([" ".join(f"w{word}" for word in row if word >= 0) for row in drawn.tolist()])}
+    probability = 1 / (1 + np.exp(-logit))
     return from_raw(
         {f"field_{i}": code for i, code in enumerate(codes)},
         rng.random(num_rows) < probability,
         {"number": number},
         truth=probability.astype(np.float32),
+        bags=texts,
     )
 
 

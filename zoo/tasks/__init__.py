@@ -35,7 +35,7 @@ from zoo.tasks.rows import (
     seen_rows,
 )
 from zoo.tasks.texts import side_by_side, text, text_examples
-from zoo.tasks.watches import balanced_history_examples, history_examples
+from zoo.tasks.watches import balanced_history_examples, history_examples, next_watch_examples
 
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "impression_baselines",
     "impression_examples",
     "impression_metrics",
+    "next_watch_examples",
     "page_click_metrics",
     "page_clicks",
     "popularity_scores",

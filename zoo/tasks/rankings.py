@@ -1,6 +1,6 @@
 """Recommend items that a user has not met yet, from implicit feedback; judged on all items."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,14 +51,14 @@ def graph_examples(split: Split, *, adjacency: Callable[[Interactions], graph.Gr
 STREAMED = (ranking_examples,)
 
 
-def ranking_baselines(split: Split) -> dict[str, dict[str, float]]:
+def ranking_baselines(split: Split, *, names: Sequence[str] = evaluate.RANKING_METRICS) -> dict[str, dict[str, float]]:
     """Popularity, and for a simulated world the oracle: what ranking by the true probabilities reaches."""
     popular = popularity_scores(split.train)[:, None]
     everyone = np.ones((split.train.num_users, 1), np.float32)
-    found = {"popularity": evaluate.ranking_of_vectors(everyone, popular, split)}
+    found = {"popularity": evaluate.ranking_of_vectors(everyone, popular, split, names=names)}
     if split.train.truth is not None:
         queries, items = split.train.truth.oracle_vectors
-        found["oracle"] = evaluate.ranking_of_vectors(queries, items, split)
+        found["oracle"] = evaluate.ranking_of_vectors(queries, items, split, names=names)
     return found
 
 

@@ -1,6 +1,7 @@
 """Predict the label of a row of a field table: a click, or a rating."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,12 @@ def field_rating(**settings: Any) -> Recipe:
 
 
 def click_examples(
-    split: Split, *, min_count: int = 1, num_buckets: int = 32, edges: fields.Edges = fields.quantile_edges
+    split: Split,
+    *,
+    min_count: int = 1,
+    num_buckets: int = 32,
+    edges: fields.Edges = fields.quantile_edges,
+    bag_form: fields.BagForm = fields.known_first,
 ) -> Examples:
     """An example is a row of fields with its label. The encoding is fitted on the training part alone.
 
@@ -74,7 +80,7 @@ def click_examples(
         if len(wrong):
             raise InputError(f"label {wrong[0]:g}: a click is 0 or 1; for ratings take a rating recipe (zoo list)")
     metrics.auc(np.zeros(len(split.test)), split.test.label)  # which refuses labels of one class: before training
-    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
+    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges, bag_form=bag_form)
     return _field_examples(split, encoding, Spec(field_sizes=encoding.field_sizes, base_score=_log_odds(split.train)))
 
 
@@ -85,13 +91,14 @@ def field_rating_examples(
     num_buckets: int = 16,
     edges: fields.Edges = fields.quantile_edges,
     without: tuple[str, ...] = (),
+    bag_form: fields.BagForm = fields.known_first,
 ) -> Examples:
     """An example is a row of fields with its rating. The fields named in `without` are left out."""
     for name in ("user", "item"):  # the baselines need them: said before training, not after
         split.train.column(name)
     split = Split(split.train.without(without), split.test.without(without))
     ratings = split.train.ratings
-    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges)
+    encoding = fields.fit(split.train, min_count=min_count, num_buckets=num_buckets, edges=edges, bag_form=bag_form)
     spec = Spec(
         field_sizes=encoding.field_sizes,
         base_score=float(ratings.mean(dtype=np.float64)),
@@ -101,9 +108,14 @@ def field_rating_examples(
 
 
 def _field_examples(split: Split, encoding: fields.Encoding, spec: Spec) -> Examples:
+    if encoding.bag_form is fields.in_order and len(encoding.bag_rows) != 1:
+        raise InputError(
+            f"this recipe reads one text, and the data has {len(encoding.bag_rows)} among its fields "
+            f"{', '.join(encoding.field_names)}: take book-crossing, or a model of fields alone such as deepfm"
+        )
     test = field_columns(encoding, split.test)
     return Examples(
-        spec=spec,
+        spec=replace(spec, bag_length=test["bags"].shape[2] if "bags" in test else 0),
         train=field_columns(encoding, split.train) | {"label": split.train.label},
         test=test,
         counted={"field_rows": sum(encoding.field_sizes), "unknown_values": fields.unknown(test["fields"], encoding)},

@@ -50,5 +50,29 @@ def balanced_history_examples(split: Split, *, longest: int = 50, per_user: int 
     return replace(examples, train={name: column[chosen] for name, column in examples.train.items()})
 
 
+def next_watch_examples(split: Split, *, longest: int = 5, targets: int = 3, whole: bool = False) -> Examples:
+    """An example is a place in a user's watches: at most `longest` before it, and at most `targets` from it on.
+
+    Its `item` is the first of these. With `whole`, examples are windows of `longest + targets` watches, as Caser's
+    are, and a user with fewer gives one, whose targets are the last watches. Where the data has no times, the order of
+    the file stands for time.
+    """
+    if targets < 1:
+        raise InputError(f"targets is {targets}: an example has at least 1 watch to predict")
+    if split.train.timestamp is None:
+        split = replace(split, train=replace(split.train, timestamp=np.arange(len(split.train))))
+    examples = history_examples(split, longest=longest)
+    user = examples.train["user"]  # in order of user and time
+    count = np.bincount(user, minlength=split.train.num_users)
+    place = np.arange(len(user)) - (np.cumsum(count) - count)[user]
+    left = count[user] - place
+    train = {**examples.train, "future_length": np.minimum(left, targets).astype(np.int32)}
+    if whole:
+        short = count[user] < longest + targets
+        kept = np.where(short, place == np.maximum(count[user] - targets, 0), (place >= longest) & (left >= targets))
+        train = {name: column[kept] for name, column in train.items()}
+    return replace(examples, train=train)
+
+
 def _history_columns(ranges: histories.Ranges) -> dict[str, np.ndarray]:
     return {"history_start": ranges.start, "history_length": ranges.length}
