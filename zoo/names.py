@@ -30,6 +30,7 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
     "temporal": (splits.temporal, splits.temporal),
     "per_user_temporal": (splits.per_user_temporal, splits.per_user_temporal),
+    "latest_users": (splits.latest_users, splits.latest_users),
     "user_sample": (splits.user_sample, splits.user_sample),
     "new_items": (splits.new_items, splits.new_items),
     "ending": (splits.ending, splits.ending),
