@@ -24,8 +24,8 @@ ROWS = [
     ["tasks chunks"],
     ["evaluate"],
     [
-        "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
-        " augmentation convolution embedding recurrent graph parallel memory processes"
+        "recipe search objectives sampled_objectives metrics negatives optimizers row_optimizers schedules"
+        " layers augmentation convolution embedding recurrent graph parallel memory processes"
     ],
     ["types", "data", "records", "stacks"],
     ["errors"],

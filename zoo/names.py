@@ -44,6 +44,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "nesterov_decayed",
         "sgd_each_example",
         "adagrad",
+        "adagrad_momentum",
         "rowwise_adagrad",
         "rowwise_adam",
         "adam",

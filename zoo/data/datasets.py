@@ -190,7 +190,7 @@ CATALOG: dict[str, Dataset] = {
             default_split="published",
             source="CIKM Cup 2016, as prepared by SR-GNN and GCE-GNN (Wang et al., SIGIR 2020); for research",
             how_to_get=f"put {_GCE}/all_train_seq.txt and test.txt, which are pickles of lists of integers, into "
-            "FOLDER as train_sessions.txt, one session a line, and test.txt, one example a line with its label at the end",
+            "FOLDER as train_sessions.txt, one session a line, and test.txt, one example a line, its label at the end",
             read=lambda place: session_readers.read_sessions(
                 need_file(place, "train_sessions.txt"), need_file(place, "test.txt")
             ),
