@@ -85,6 +85,20 @@ def first_state(model, objective, optimizer, examples, batch):
     return state, columns, constants
 
 
+@pytest.fixture(scope="module")
+def packed(split):
+    """Sequences packed into rows, a model, its state with vectors of some size, and what its losses read."""
+    examples = tasks.sequence_examples(split, length=4, longest=3)
+    model = model_of(examples)
+    state, columns, constants = first_state(model, OBJECTIVES["bpr_max"], optimizers.sgd(0.1), examples, [0, 1, 2, 3])
+    tables = {"item": 20 * state.tables["item"], "bias": jnp.sin(jnp.arange(30.0))[:, None]}
+    return examples, model, state.replace(tables=tables), columns, constants
+
+
+def values_of(state, constants):
+    return {"params": state.params, "tables": to_collection(state.tables), "constants": constants, **state.model_state}
+
+
 def elu(x, alpha):
     return np.where(x > 0, x, alpha * (np.exp(np.minimum(x, 0)) - 1))
 
@@ -114,21 +128,20 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_losses_are_their_formulas(split, name):
+def test_losses_are_their_formulas(split, packed, name):
     """Position by position over a batch with padding, in which rows differ in length."""
-    examples = tasks.sequence_examples(split, length=4)
-    model, objective = model_of(examples), OBJECTIVES[name]
-    index = np.array([0, 2, -1, examples.num_train - 1], np.int32)
-    state, columns, constants = first_state(model, objective, optimizers.sgd(0.1), examples, index)
-    tables = {path: 20 * table for path, table in state.tables.items()} | {"bias": jnp.sin(jnp.arange(30.0))[:, None]}
-    values = {"params": state.params, "tables": to_collection(tables), "constants": constants, **state.model_state}
-    batch = train_step.take_rows(columns, jnp.asarray(index))
-    key = jax.random.key(5)
-    found, _ = model.apply(values, batch, key, method=objective, mutable=["lookups", CARRY])
-    hidden, _ = model.apply(values, batch, method="hidden", train=True, mutable=["lookups", CARRY])
-    bound = model.bind(values)
-    drawn, _ = negatives.popularity(key, bound, count=7, alpha=0.5)
-    label, (vector, bias) = np.asarray(batch["label"]), (np.float64(tables[t]) for t in ("item", "bias"))
+    examples, model, state, columns, constants = packed
+    values, key = values_of(state, constants), jax.random.key(5)
+    batch = train_step.take_rows(columns, jnp.array([0, 2, -1, examples.num_train - 1], jnp.int32))
+
+    @jax.jit
+    def computed(values, batch):
+        losses, _ = model.apply(values, batch, key, method=OBJECTIVES[name], mutable=["lookups", CARRY])
+        drawn = negatives.popularity(key, model.bind(values), count=7, alpha=0.5)[0]
+        return losses, model.apply(values, batch, method="hidden"), drawn
+
+    found, hidden, drawn = map(np.asarray, computed(values, batch))
+    label, (vector, bias) = np.asarray(batch["label"]), (np.float64(state.tables[t]) for t in ("item", "bias"))
     support = np.maximum(np.bincount(split.train.item, minlength=30), 1)
     places = np.argwhere(label != PADDING)
     for row in range(4):
@@ -210,7 +223,7 @@ def named(state):
 
 
 def test_sessions_side_by_side_are_a_plain_loop(split):
-    """20 steps and the last ones, in which rows run out: losses, parameters, states that go on and those set to zero."""
+    """20 steps and the last ones, in which rows run out: losses, parameters, states kept and states set to zero."""
     examples = tasks.session_examples(split)
     model, size, rate, momentum = model_of(examples), 4, 0.1, 0.3
     objective = partial(OBJECTIVES["bpr_max"], normaliser=sampled_objectives.over_all_rows)
@@ -246,39 +259,44 @@ def test_sessions_side_by_side_are_a_plain_loop(split):
     np.testing.assert_allclose(after.model_state[CARRY]["states"][0][0][there], h[there], atol=1e-5)
 
 
-@pytest.mark.parametrize("inputs", [shared, separate, no_embedding])
+@pytest.mark.parametrize(
+    "inputs", [shared, *(pytest.param(inputs, marks=pytest.mark.slow) for inputs in (separate, no_embedding))]
+)
 def test_a_query_is_the_state_after_the_history(split, inputs):
     """Of two layers, against the states of training on the same items; an empty history is state zero and bias."""
     examples = tasks.sequence_examples(split, length=8, longest=8)
     model = model_of(examples, inputs=inputs, num_layers=2)
-    state, columns, constants = first_state(model, OBJECTIVES["bpr_max"], optimizers.sgd(0.1), examples, [0, 1])
-    log = constants["history_log"]
-    values = {"params": state.params, "tables": to_collection(state.tables), "constants": constants}
+    state, _, constants = first_state(model, OBJECTIVES["bpr_max"], optimizers.sgd(0.1), examples, [0, 1])
     batch = {"history_start": jnp.array([0, 4, 0]), "history_length": jnp.array([6, 3, 0])}
-    found = model.apply(values, batch, (), method="query")
-    for row, (start, length) in enumerate([(0, 6), (4, 3)]):
-        one = {"sequence": log[None, start : start + length], "place": jnp.arange(length)[None, :]}
-        hidden = model.apply(values, one, method="hidden")
-        np.testing.assert_allclose(found[row, :-1], hidden[0, -1], atol=1e-6)
+    log = constants["history_log"]
+    read = {"sequence": jnp.stack([log[:6], log[4:10]]), "place": jnp.stack([jnp.arange(6)] * 2)}
+
+    @jax.jit
+    def asked(values):
+        items = model.apply(values, None, (), method="item_vectors")
+        parts = model.apply(values, jnp.arange(30), method="outputs")
+        hidden = model.apply(values, read, method="hidden")
+        return model.apply(values, batch, (), method="query"), hidden, items, *parts
+
+    found, hidden, items, vectors, biases = asked(values_of(state, constants))
+    np.testing.assert_allclose(found[:2, :-1], [hidden[0, 5], hidden[1, 2]], atol=1e-6)
     assert found[2].tolist() == [0.0] * 6 + [1.0]
-    scores = found @ model.apply(values, None, (), method="item_vectors").T
-    vectors, biases = model.apply(values, jnp.arange(30), method="outputs")
-    np.testing.assert_allclose(scores, found[:, :-1] @ vectors.T + biases[None, :], atol=1e-6)
+    np.testing.assert_allclose(found @ items.T, found[:, :-1] @ vectors.T + biases[None, :], atol=1e-6)
 
 
-def test_packed_sequences_do_not_see_each_other(split):
+def test_packed_sequences_do_not_see_each_other(split, packed):
     """Each sequence of a row has the states that it has alone."""
-    examples = tasks.sequence_examples(split, length=12)
-    model = model_of(examples, embedding_dim=5)
-    state, columns, constants = first_state(model, OBJECTIVES["top1_max"], optimizers.sgd(0.1), examples, [0])
-    values = {"params": state.params, "tables": to_collection(state.tables), "constants": constants}
-    batch = {name: column[:1] for name, column in columns.items()}
-    whole = model.apply(values, batch, method="hidden")[0]
-    begins = [*np.flatnonzero(np.asarray(batch["place"][0]) == 0), 12]
+    _, model, state, _, constants = packed
+    hidden = jax.jit(lambda one: model.apply(values_of(state, constants), one, method="hidden")[0])
+    columns = tasks.sequence_examples(split, length=12).train
+    sequence, place = columns["sequence"][:1], columns["place"][:1]
+    whole = hidden({"sequence": sequence, "place": place})
+    begins = [*np.flatnonzero(place[0] == 0), 12]
     assert len(begins) > 2
     for start, stop in itertools.pairwise(begins):
-        alone = {name: batch[name][:, start:stop] for name in ("sequence", "place")}
-        np.testing.assert_allclose(whole[start:stop], model.apply(values, alone, method="hidden")[0], atol=1e-6)
+        alone = {"sequence": np.full((1, 12), PADDING), "place": np.arange(12)[None, :]}
+        alone["sequence"][0, : stop - start] = sequence[0, start:stop]
+        np.testing.assert_allclose(whole[start:stop], hidden(alone)[: stop - start], atol=1e-6)
 
 
 def test_events_are_judged_by_what_came_before():
@@ -297,20 +315,20 @@ def test_events_are_judged_by_what_came_before():
     assert counted == {"sequences_of_one": 0, "unseen_items_held_out": 1, "held_out_without_past": 2}
 
 
-def test_the_judge_against_a_loop(split):
+def test_the_judge_against_a_loop(split, packed):
     """hit_rate and mrr over all items, none left out; equal scores stand against the model."""
-    examples = tasks.session_examples(split, longest=3)
-    model = model_of(examples)
-    state, _, constants = first_state(model, OBJECTIVES["bpr_max"], optimizers.sgd(0.1), examples, [0, 1])
-    values = {"params": state.params, "tables": to_collection(state.tables), "constants": constants}
+    examples, model, state, _, constants = packed
+    values = values_of(state, constants)
+    hidden = jax.jit(lambda one: model.apply(values, one, method="hidden"))
     found = tasks.next_items(model, state, examples, split, names=("hit_rate@5", "mrr@5"))
     hits, reciprocal = [], []
     for user in np.unique(split.test.user):
         items = split.test.item[split.test.user == user]
         for end in range(1, len(items)):
             past = items[max(0, end - 3) : end]
-            one = {"sequence": jnp.asarray(past[None, :]), "place": jnp.arange(len(past))[None, :]}
-            h = model.apply(values, one, method="hidden")[0, -1]
+            one = {"sequence": np.full((1, 3), PADDING), "place": np.arange(3)[None, :]}
+            one["sequence"][0, : len(past)] = past
+            h = hidden(one)[0, len(past) - 1]
             scores = np.asarray(state.tables["item"] @ h + state.tables["bias"][:, 0])
             rank = 1 + (np.delete(scores, items[end]) >= scores[items[end]]).sum()
             hits.append(rank <= 5)

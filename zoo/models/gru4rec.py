@@ -86,7 +86,7 @@ class GRU4Rec(nn.Module):
     def hidden(self, batch: Batch, *, train: bool = False) -> Array:
         """h at each entry of `sequence`: float [batch, length, dim]."""
         ids, place = batch["sequence"], batch["place"]
-        x = jnp.swapaxes(self._read(ids), 0, 1)  # [length, batch, ...]
+        x = self._read(ids)  # [batch, length, ...]
         x = x if self.kernels[0] is None else self._dropped(x, self.dropout_inputs, train)
         goes_on = (place.T > 0).astype(x.dtype)[:, :, None]
         zeros = recurrent.zero_states(self.cell, len(ids), self.embedding_dim)
@@ -95,13 +95,14 @@ class GRU4Rec(nn.Module):
             started = recurrent.carried(self, place[:, 0], started)
         ended = []
         for kernel, layer, start in zip(self.kernels, self.layers, started, strict=True):
+            x = jnp.swapaxes(x, 0, 1)  # [length, batch, ...]
             x = x if kernel is None else x @ kernel
             (_, *others), h = layer(jnp.concatenate([x, goes_on], axis=-1), start)
-            x = self._dropped(h, self.dropout_hidden, train)
-            ended.append((x[-1], *others))
+            x = self._dropped(jnp.swapaxes(h, 0, 1), self.dropout_hidden, train)
+            ended.append((x[:, -1], *others))
         if train:
             recurrent.keep(self, place[:, -1], tuple(ended))
-        return jnp.swapaxes(x, 0, 1)
+        return x
 
     def outputs(self, ids: Array) -> tuple[Array, Array]:
         """Vectors float [*ids, dim] and biases float [*ids]."""
@@ -140,6 +141,7 @@ class GRU4Rec(nn.Module):
         return (self.own_inputs or self.item)(ids)
 
     def _dropped(self, x: Array, rate: float, train: bool) -> Array:
+        """float [batch, length, dim]: the batch is the leading axis, so that padding at its end changes no draw."""
         if not (train and rate):
             return x
         return dropped(x.reshape(-1, x.shape[-1]), rate, self.make_rng("dropout")).reshape(x.shape)
@@ -163,9 +165,21 @@ def cost(recipe: Recipe, model: GRU4Rec) -> Cost:
     return Cost(bytes=3 * 4.0 * (rows + weights + entries * made), flops=6.0 * entries * (weights + candidates * dim))
 
 
-_SESSIONS = partial(splits.latest_users, fraction=0.03)
+# Of --validate: the last sessions of train, whole, as the test part has them.
+_SESSIONS = tasks.JUDGED_AS_SESSIONS | {"validation": partial(splits.latest_users, fraction=0.02)}
+_DIGINETICA = {"embedding_dim": 512, "dropout_inputs": 0.5, "dropout_hidden": 0.3, "penalty": 0.9, "b1": 0.15}
 
 RECIPES = {
+    "sequence": tasks.sequences(
+        model=partial(GRU4Rec, embedding_dim=128),
+        objective=partial(sampled_objectives.cross_entropy, count=1024, alpha=0.5, logq=1.0),
+        optimizer=optimizers.adam_clipped,
+        schedule=schedules.cosine,
+        learning_rate=2e-3,
+        batch_size=32,
+        epochs=10,
+        for_data={"diginetica": _SESSIONS},
+    ),
     "session": tasks.sessions(
         model=partial(GRU4Rec, embedding_dim=100),
         objective=partial(
@@ -180,22 +194,18 @@ RECIPES = {
         learning_rate=0.05,
         batch_size=64,
         epochs=5,
-    ),
-    "sequence": tasks.sequences(
-        model=partial(GRU4Rec, embedding_dim=128),
-        objective=partial(sampled_objectives.cross_entropy, count=1024, alpha=0.5),
-        optimizer=optimizers.adam_clipped,
-        schedule=schedules.cosine,
-        learning_rate=2e-3,
-        batch_size=32,
-        epochs=10,
+        for_data={
+            "diginetica": _SESSIONS | _DIGINETICA | {"batch_size": 128, "epochs": 10},
+            "amazon-beauty": tasks.JUDGED_AS_USERS,
+            "movielens-1m": tasks.JUDGED_AS_USERS,
+        },
     ),
     "smoke": tasks.sequences(
-        model=partial(GRU4Rec, embedding_dim=16),
-        examples=partial(tasks.sequence_examples, length=20, longest=50),
-        objective=partial(sampled_objectives.cross_entropy, count=64, alpha=0.5),
+        model=partial(GRU4Rec, embedding_dim=64, dropout_inputs=0.8, dropout_hidden=0.8),
+        examples=partial(tasks.sequence_examples, length=10, longest=50),
+        objective=partial(sampled_objectives.cross_entropy, count=64, alpha=1.0),
         optimizer=optimizers.adam,
-        learning_rate=1e-2,
+        learning_rate=2e-2,
         batch_size=8,
         epochs=20,
     ),
