@@ -42,6 +42,7 @@ _BARS = "BARS (openbenchmark.github.io/BARS), Gowalla_m1, recall@20 / ndcg@20"
 _SURPRISE = "README of Surprise (github.com/NicolasHug/Surprise), 5-fold cross-validation"
 _ULTRAGCN = "github.com/xue-pai/UltraGCN, benchmarks/UltraGCN_ml-1m_x0.md, best epoch"
 _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1"
+_S3REC = "results of github.com/RUCAIBox/CIKM2020-S3Rec, all items ranked"
 _NANOGPT = "README of nanoGPT (github.com/karpathy/nanoGPT), its best validation loss on the same last tenth"
 _CLICKS = ("auc", "log_loss")
 _RATED = ("rmse", "mae")
@@ -193,6 +194,24 @@ CLAIMS = (
             Bar("recall@10", ">=", 1.0, "popularity"),
             Bar("recall@10", ">=", 1.0, claim="mf-movielens-1m-next"),
         ),
+        in_tests=False,
+    ),
+    Claim(
+        name="gru4rec-diginetica",
+        model="gru4rec/sequence",
+        data="diginetica",
+        metrics=("hit_rate@20", "mrr@20"),
+        bars=(Bar("hit_rate@20", ">=", 0.48), Bar("mrr@20", ">=", 0.155)),
+        in_tests=False,
+    ),
+    Claim(
+        name="gru4rec-amazon-beauty",
+        model="gru4rec/sequence",
+        data="amazon-beauty",
+        metrics=_NEXT,
+        published=(Published("GRU4Rec", {"recall@10": 0.0283, "ndcg@10": 0.0137}, _S3REC),),
+        bars=(Bar("recall@10", ">=", 0.040),),
+        note="one item held out: recall@10 is hit_rate@10",
         in_tests=False,
     ),
     _frappe("fm", 0.962, "FM", 0.9671, 0.2065),

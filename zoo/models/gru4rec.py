@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from zoo import optimizers, recurrent, sampled_objectives, schedules, tasks
+from zoo import optimizers, recurrent, sampled_objectives, tasks
 from zoo.data import splits
 from zoo.embedding import Embed
 from zoo.errors import InputError
@@ -171,13 +171,12 @@ _DIGINETICA = {"embedding_dim": 512, "dropout_inputs": 0.5, "dropout_hidden": 0.
 
 RECIPES = {
     "sequence": tasks.sequences(
-        model=partial(GRU4Rec, embedding_dim=128),
+        model=partial(GRU4Rec, embedding_dim=128, dropout_inputs=0.5, dropout_hidden=0.3),
         objective=partial(sampled_objectives.cross_entropy, count=1024, alpha=0.5, logq=1.0),
-        optimizer=optimizers.adam_clipped,
-        schedule=schedules.cosine,
-        learning_rate=2e-3,
-        batch_size=32,
-        epochs=10,
+        optimizer=partial(optimizers.adagrad_momentum, b1=0.0),
+        learning_rate=0.1,
+        batch_size=16,
+        epochs=8,
         for_data={"diginetica": _SESSIONS},
     ),
     "session": tasks.sessions(
