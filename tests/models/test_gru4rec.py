@@ -341,7 +341,8 @@ def test_the_judge_against_a_loop(split, packed):
 def test_what_cannot_be_learned_from(split):
     untimed = from_raw(np.array([1, 1, 2, 2]), np.array([1, 2, 1, 2]))
     halves = Split(untimed.take(np.array([0, 2])), untimed.take(np.array([1, 3])))
-    assert "no next item" in refusal(tasks.session_examples, halves)
+    assert "no next item" in refusal(tasks.sequence_examples, halves)
+    assert "--timestamp-column" in refusal(tasks.session_examples, halves)
     assert "--timestamp-column" in refusal(lambda split: tasks.held_out_events(split, 5), halves)
     assert "length is 0" in refusal(tasks.sequence_examples, split, length=0)
     assert "longest is 0" in refusal(tasks.session_examples, split, longest=0)

@@ -63,6 +63,7 @@ def sequence_examples(split: Split, *, length: int = 50, longest: int = 50) -> E
 
 def session_examples(split: Split, *, longest: int = 50) -> Examples:
     """An example is an event and the one after it in its session; sessions stand in order of their start."""
+    _need_times(split.train)
     found = _transitions(split.train)
     columns = {"sequence": found.item, "label": found.label, "place": found.place}
     columns = {name: column[:, None] for name, column in columns.items()}
@@ -167,11 +168,7 @@ def held_out_events(split: Split, longest: int) -> Events:
 
     An item that train does not have is a miss where it is the label, and left out of what comes before a label.
     """
-    if split.test.timestamp is None:
-        raise InputError(
-            "an event is judged by those before it, and the data has no times: name their column with "
-            "--timestamp-column NAME, or take gru4rec/sequence, which judges lists for users"
-        )
+    _need_times(split.test)
     both = split.train.followed_by(split.test)
     asked = np.arange(len(both)) >= len(split.train)
     log, past, judged = histories.of_events(both, asked, split.train.item_counts > 0, longest)
@@ -179,6 +176,14 @@ def held_out_events(split: Split, longest: int) -> Events:
         raise InputError("each held-out event begins a session of its own: there is nothing to tell it by")
     past = histories.Ranges(past.start[judged], past.length[judged])
     return Events(split.test.user[judged], split.test.item[judged], log, past)
+
+
+def _need_times(events: Interactions) -> None:
+    if events.timestamp is None:
+        raise InputError(
+            "sessions are read in order of time, and the data has no times: name their column with "
+            "--timestamp-column NAME, or take gru4rec/sequence, which judges lists for users"
+        )
 
 
 def next_items(
