@@ -198,7 +198,7 @@ CLAIMS = (
     ),
     Claim(
         name="gru4rec-diginetica",
-        model="gru4rec/sequence",
+        model="gru4rec/session",
         data="diginetica",
         metrics=("hit_rate@20", "mrr@20"),
         bars=(Bar("hit_rate@20", ">=", 0.48), Bar("mrr@20", ">=", 0.155)),
