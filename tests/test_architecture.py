@@ -24,7 +24,7 @@ ROWS = [
     ["tasks chunks"],
     ["evaluate"],
     [
-        "recipe search objectives metrics negatives optimizers row_optimizers schedules layers"
+        "recipe search objectives sampled_objectives metrics negatives optimizers row_optimizers schedules layers"
         " following augmentation convolution embedding recurrent graph parallel memory processes"
     ],
     ["types", "data", "records", "stacks"],

@@ -25,6 +25,7 @@ class Model:
 
 
 SAMPLERS = {"uniform": negatives.uniform, "log_uniform": negatives.log_uniform, "popularity": negatives.popularity}
+SAMPLERS["its square root"] = partial(negatives.popularity, alpha=0.5)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)

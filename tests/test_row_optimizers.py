@@ -169,6 +169,19 @@ def test_rowwise_adam():
     np.testing.assert_allclose(trained(row_optimizers.rowwise_adam(0.1)), table, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+def test_adagrad_momentum(momentum):
+    """Against a loop: only the rows looked up move, and a row that is not keeps its move for its next lookup."""
+    table, square, move = TABLE.astype(np.float64), np.zeros((ROWS, DIM)), np.zeros((ROWS, DIM))
+    for step, gradients in enumerate(dense_gradients()):
+        for row in set(LOOKUPS[step]) - {PADDING}:
+            square[row] += gradients[row] ** 2
+            move[row] = momentum * move[row] - 0.1 * gradients[row] / np.sqrt(square[row] + 1e-6)
+            table[row] += move[row]
+    rule = row_optimizers.adagrad_momentum(0.1, b1=momentum)
+    np.testing.assert_allclose(trained(rule), table, rtol=1e-4, atol=1e-4)
+
+
 def test_rowwise_adam_goes_as_far_as_dense_adam():
     """A row looked up every 100th step with gradient 1: the way from step 2,000 to 8,000, within 1 %."""
 
@@ -193,6 +206,7 @@ BY_ROWS = {
     "adagrad": row_optimizers.adagrad,
     "rowwise_adagrad": row_optimizers.rowwise_adagrad,
     "rowwise_adam": row_optimizers.rowwise_adam,
+    "adagrad_momentum": row_optimizers.adagrad_momentum,  # with momentum it moves on as the rate falls
     "adam": row_optimizers.adam,
     "adam with decay": partial(row_optimizers.adam, weight_decay=0.1),
     "lazily": lambda rate: row_optimizers.lazily(optax.adamw(rate, weight_decay=0.1)),

@@ -148,7 +148,8 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--split",
         metavar="NAME",
-        help="random, per_user, leave_one_out, temporal, per_user_temporal, new_items, user_sample, published",
+        help="random, per_user, leave_one_out, temporal, per_user_temporal, latest_users, new_items, "
+        "user_sample, published",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N")
     command.add_argument("--epochs", metavar="N")

@@ -50,6 +50,11 @@ class Embed(nn.Module):
         rows = self._rows(ids.reshape(-1)).reshape(*ids.shape, self.dim)
         return self._recorded(rows, {"ids": ids, "rows": rows})
 
+    def peek(self, ids: Array) -> Array:
+        """As a lookup, but not recorded: no row learns from it. For what is not trained, where it may stand in a
+        loop."""
+        return self._rows(self._known(ids).reshape(-1)).reshape(*ids.shape, self.dim)
+
     def bag(self, ids: Array, weight: Array) -> Array:
         """The weighted sum of a bag of rows: int [batch, length], float [batch, length] -> float [batch, dim].
 

@@ -31,6 +31,7 @@ SPLITS: dict[str, tuple[splits.SplitRule, splits.SplitRule]] = {
     "leave_one_out": (splits.leave_one_out, splits.leave_one_out),
     "temporal": (splits.temporal, splits.temporal),
     "per_user_temporal": (splits.per_user_temporal, partial(splits.per_user_temporal, fraction=0.125)),  # 70/10/20
+    "latest_users": (splits.latest_users, splits.latest_users),
     "user_sample": (splits.user_sample, splits.user_sample),
     "new_items": (splits.new_items, splits.new_items),
     "ending": (splits.ending, splits.ending),
@@ -44,6 +45,7 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
         "nesterov_decayed",
         "sgd_each_example",
         "adagrad",
+        "adagrad_momentum",
         "rowwise_adagrad",
         "rowwise_adam",
         "adam",

@@ -34,13 +34,14 @@ def log_uniform(key: Array, model: Any, *, count: int) -> tuple[Array, LogQ]:
     return ids, log_q
 
 
-def popularity(key: Array, model: Any, *, count: int) -> tuple[Array, LogQ]:
-    """`count` items, each as likely as it is frequent in training (the constant `item_log_frequency`)."""
-    log_frequency = model.get_variable("constants", "item_log_frequency")
-    cumulative = jnp.cumsum(jnp.exp(log_frequency))
+def popularity(key: Array, model: Any, *, count: int, alpha: float = 1.0) -> tuple[Array, LogQ]:
+    """`count` items, each as likely as its frequency in training (the constant `item_log_frequency`) to the power
+    `alpha`."""
+    log_weight = alpha * model.get_variable("constants", "item_log_frequency")
+    cumulative = jnp.cumsum(jnp.exp(log_weight))
     drawn = jnp.searchsorted(cumulative, jax.random.uniform(key, (count,)) * cumulative[-1], side="right")
     ids = jnp.minimum(drawn, model.num_items - 1).astype(jnp.int32)
-    return ids, partial(_log_expected, log_frequency + jnp.log(count))
+    return ids, partial(_log_expected, log_weight + jnp.log(count) - jnp.log(cumulative[-1]))
 
 
 def _log_expected(log_counts: Array, ids: Array) -> Array:

@@ -82,6 +82,13 @@ def adagrad(learning_rate: LearningRate, initial_accumulator: float = 0.0, eps: 
     return Optimizer(dense, row_optimizers.adagrad(learning_rate, initial_accumulator, eps))
 
 
+def adagrad_momentum(learning_rate: LearningRate, b1: float = 0.0, eps: float = 1e-6) -> Optimizer:
+    """GRU4Rec's: Adagrad from 0 whose moves have momentum, of rows touched and of dense weights (see
+    row_optimizers)."""
+    dense = row_optimizers.moves_of_adagrad(learning_rate, b1, eps)
+    return Optimizer(dense, row_optimizers.adagrad_momentum(learning_rate, b1, eps))
+
+
 def libffm(learning_rate: LearningRate, l2: float = 2e-5) -> Optimizer:
     """libffm's Adagrad: each example's own gradient and l2 w of the rows it looks up; the accumulator starts at 1."""
     return Optimizer(

@@ -13,8 +13,8 @@ after it, and their z is the part that stays. Weights of one do not serve the ot
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -71,6 +71,21 @@ vanilla = Cell(1, ((0.0,),), 1, _vanilla)
 lstm = Cell(4, ((0.0, 1.0, 0.0, 0.0),), 2, _lstm)
 gru_reset_after = Cell(3, ((0.0, 0.0, 0.0),), 1, _gru_reset_after)
 gru_reset_before = Cell(3, ((0.0, 0.0), (0.0,)), 1, _gru_reset_before)
+
+
+@cache
+def restarting(cell: Cell) -> Cell:
+    """The cell with one number more at the end of x: 1 where its states go on, 0 where they are zeros first."""
+
+    def step(x: Array, states: States, multiply: Callable) -> States:
+        return cell.step(x[..., :-1], tuple(state * x[..., -1:] for state in states), multiply)
+
+    return replace(cell, step=step)
+
+
+def advance(cell: Cell, weights: Weights, x: Array, states: States) -> States:
+    """One step alone: x float [batch, projected * width] -> the states after it."""
+    return cell.step(x, states, lambda i, factor: factor @ weights[i][0] + weights[i][1][None, :])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -135,16 +150,18 @@ class Recurrent(nn.Module):
     width: int
     init_matrix: nn.initializers.Initializer = nn.initializers.orthogonal()
 
-    @nn.compact
-    def __call__(self, x: Array, states: States) -> tuple[States, Array]:
-        """x float [length, batch, projected * width] -> the last states, and h float [length, batch, width]."""
+    def setup(self):
         weights = []
         for i, biases in enumerate(self.cell.biases):
             shape = (self.width, len(biases) * self.width)
             matrix = self.param(f"recurrent_{i}", in_blocks(self.init_matrix, self.width), shape)
             opening = jnp.repeat(jnp.array(biases), self.width)
             weights.append((matrix, self.param(f"bias_{i}", lambda key, value=opening: value)))
-        return unroll(self.cell, tuple(weights), x, states)
+        self.weights = tuple(weights)
+
+    def __call__(self, x: Array, states: States) -> tuple[States, Array]:
+        """x float [length, batch, projected * width] -> the last states, and h float [length, batch, width]."""
+        return unroll(self.cell, self.weights, x, states)
 
 
 def zero_states(cell: Cell, batch: int, width: int) -> States:

@@ -198,6 +198,22 @@ def nesterov(learning_rate: LearningRate, b1: float = 0.9) -> RowOptimizer:
     return lazily(optax.sgd(learning_rate, momentum=b1, nesterov=True))
 
 
+def adagrad_momentum(learning_rate: LearningRate, b1: float = 0.0, eps: float = 1e-6) -> RowOptimizer:
+    """Lazy Adagrad with momentum of its moves, as GRU4Rec's official code trains:
+
+        G <- G + g^2;  v <- b1 v - rate * g / sqrt(G + eps);  w <- w + v
+
+    from G = 0. optax.sgd's momentum is that of gradients, and would be scaled anew at each step.
+    """
+    return lazily(moves_of_adagrad(learning_rate, b1, eps))
+
+
+def moves_of_adagrad(learning_rate: LearningRate, b1: float, eps: float) -> optax.GradientTransformation:
+    """The rule of adagrad_momentum, of dense weights."""
+    scaled = optax.scale_by_rss(initial_accumulator_value=0.0, eps=eps), optax.scale_by_learning_rate(learning_rate)
+    return optax.chain(*scaled, optax.trace(b1)) if b1 else optax.chain(*scaled)
+
+
 def adadelta(learning_rate: LearningRate, rho: float = 0.9, eps: float = 1e-12) -> RowOptimizer:
     """Lazy Adadelta (Zeiler 2012): g scaled by the root mean square of past moves over that of past gradients.
 

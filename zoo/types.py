@@ -22,7 +22,9 @@ from jax import Array
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
 #   future_length       int32 [batch]     how many watches of the user stand in `history_log` after that range
 #   characters          int32 [batch, length]  classes of characters, one after the other
-#   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it
+#   sequence            int32 [batch, length]  items one after the other; PADDING at the end
+#   place               int32 [batch]     where an example stands in its sequence: that of place + 1 goes on from it;
+#                       int32 [batch, length]  of each entry of `sequence`: 0 where one begins
 #   image               uint8 [batch, height, width, channels]
 #   label               float32 [batch]   a rating, a click; int32 [batch, *length] classes, out of range where none is
 #   mask                float32 [batch]   1 for an example, 0 for padding
@@ -30,7 +32,7 @@ from jax import Array
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
 BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length")
-BATCH_KEYS += ("future_length", "characters", "place", "image", "label", "mask", "weight")
+BATCH_KEYS += ("future_length", "characters", "sequence", "place", "image", "label", "mask", "weight")
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.

@@ -12,6 +12,7 @@ RULES = {
     "per_user_temporal": splits.per_user_temporal,
     "leave_one_out": splits.leave_one_out,
     "temporal": splits.temporal,
+    "latest_users": splits.latest_users,
     "published": splits.published,
 }
 
@@ -132,13 +133,21 @@ def test_validation_rows_come_from_train():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, 1.5, float("nan")])
-@pytest.mark.parametrize("name", ["random", "per_user", "per_user_temporal", "temporal"])
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_latest_users_against_a_loop(fraction):
+    data = world()
+    first = {user: min(data.timestamp[rows]) for user, rows in rows_by_user(data).items()}
+    last = sorted(first, key=lambda user: first[user])[-round(fraction * len(first)) :]
+    assert numbers(splits.latest_users(data, 0, fraction=fraction).test) == numbers(data.take(np.isin(data.user, last)))
+
+
+@pytest.mark.parametrize("name", ["random", "per_user", "per_user_temporal", "temporal", "latest_users"])
 def test_fractions_out_of_range(name, fraction):
     with pytest.raises(InputError, match=f"fraction {fraction}.*between 0 and 1"):
         RULES[name](world(), 0, fraction=fraction)
 
 
-@pytest.mark.parametrize("name", ["leave_one_out", "temporal", "per_user_temporal"])
+@pytest.mark.parametrize("name", ["leave_one_out", "temporal", "per_user_temporal", "latest_users"])
 def test_rules_of_time_need_times(name):
     data = from_raw(np.array([1, 1]), np.array([1, 2]))
     with pytest.raises(InputError, match=f"{name} needs timestamps.*--timestamp-column NAME.*random or per_user"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zoo.data import book_readers, field_readers, fields, images, readers, text
+from zoo.data import book_readers, field_readers, fields, images, readers, session_readers, text
 from zoo.data.files import need_file
 from zoo.data.simulate import simulate
 from zoo.data.simulate_pages import simulate_pages
@@ -39,6 +39,7 @@ _CRITEO = f"{_GITHUB}/Lapis-Hong/Wide-ResDNN/9889f939deb904a35692e2efdc6ab4f743a
 _CHAR_RNN = f"{_GITHUB}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare"
 _FASHION = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion"
 _BX = "https://github.com/springtiming/ML-Models-for-Book-Rating-Prediction at bd2f6c27b5809f2cc44e24489188797ba7238bae"
+_GCE = f"{_GITHUB}/CCIIPLab/GCE-GNN/212575302e42d64b8cf0b9ffe1b71b0db398d5be/datasets/diginetica"
 _S3REC = f"{_GITHUB}/RUCAIBox/CIKM2020-S3Rec/2a81540ae18615d88ef88227b0c066e5b74781e5/data"
 
 _MOVIELENS_1M = Dataset(
@@ -177,6 +178,22 @@ CATALOG: dict[str, Dataset] = {
             source="Amazon product data 2014 (research use), 5-core, as prepared by S3-Rec (Zhou et al., CIKM 2020)",
             how_to_get=f"curl --create-dirs --output-dir FOLDER -O {_S3REC}/Beauty.txt",
             read=lambda place: readers.read_sequences(need_file(place, "Beauty.txt")),
+        ),
+        Dataset(
+            name="diginetica",
+            task="sessions of a shop: the next item after each beginning of a session of the last week",
+            files={
+                "train_sessions.txt": "d58e465fdacfe2592b414228a771ec4aa5c43c968c61bb25d2a7cc1d2de8c146",
+                "test.txt": "ab9161211e3c8356ac465d19b720a70f12c10df712be0462d20d34171c40cb92",
+            },
+            counts=(202633, 43097, 982961),
+            default_split="published",
+            source="CIKM Cup 2016, as prepared by SR-GNN and GCE-GNN (Wang et al., SIGIR 2020); for research",
+            how_to_get=f"put {_GCE}/all_train_seq.txt and test.txt, which are pickles of lists of integers, into "
+            "FOLDER as train_sessions.txt, one session a line, and test.txt, one example a line, its label at the end",
+            read=lambda place: session_readers.read_sessions(
+                need_file(place, "train_sessions.txt"), need_file(place, "test.txt")
+            ),
         ),
         Dataset(
             name="planted",

@@ -61,6 +61,30 @@ def others(train: Interactions, longest: int, seed: int = 0) -> Histories:
     )
 
 
+def in_order(watches: Interactions, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The rows user after user in order of time, int64 [n], and where the users begin, int64 [num_users + 1].
+
+    Rows of equal time stand in their order in the file. Without times the order is drawn at random, once.
+    """
+    time = np.random.default_rng(seed).random(len(watches)) if watches.timestamp is None else watches.timestamp
+    count = np.bincount(watches.user, minlength=watches.num_users)
+    return np.lexsort((time, watches.user)), np.concatenate([[0], np.cumsum(count)])
+
+
+def of_events(
+    watches: Interactions, asked: np.ndarray, known: np.ndarray, longest: int
+) -> tuple[np.ndarray, Ranges, np.ndarray]:
+    """A log of the `known` items (bool [items]), of it the latest before each row of `watches` that is `asked` for
+    (bool [n]), and whether its user had any row before it (bool [asked])."""
+    order, first = in_order(watches)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    place, user = place[asked], watches.user[asked]
+    there = known[watches.item[order]]
+    before = np.concatenate([[0], np.cumsum(there)])
+    return watches.item[order][there], _latest(before[first[user]], before[place], longest), place > first[user]
+
+
 def until(watches: Interactions, user: np.ndarray, time: np.ndarray, longest: int) -> tuple[np.ndarray, Ranges]:
     """The log in order of user and time, and of it the latest watches of each `user` int [n] before `time` int64
     [n]."""

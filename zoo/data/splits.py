@@ -107,6 +107,20 @@ def per_user_temporal(data: Data, seed: int, *, fraction: float = 0.2) -> Split:
     return _cut(interactions, _last_of_each_user(interactions, timestamp, fraction))
 
 
+def latest_users(data: Data, seed: int, *, fraction: float = 0.1) -> Split:
+    """Holds out all rows of the `fraction` of users who came last, by their first row: for data whose users are
+    sessions. The seed has no effect.
+    """
+    _check_fraction(fraction)
+    interactions = _need_interactions(data, "latest_users")
+    first = np.full(interactions.num_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, interactions.user, _need_times(interactions, "latest_users"))
+    there = np.unique(interactions.user)
+    held = np.zeros(interactions.num_users, bool)
+    held[there[np.argsort(first[there], kind="stable")][len(there) - max(round(fraction * len(there)), 1) :]] = True
+    return _cut(interactions, held[interactions.user])
+
+
 def leave_one_out(data: Data, seed: int, *, min_interactions: int = 2) -> Split:
     """Holds out each user's last row by time; users with fewer than `min_interactions` rows keep all in train.
 
@@ -155,7 +169,7 @@ def ending(data: Data, seed: int, *, fraction: float = 0.1) -> Split[Text]:
     return Split(train=data.take(slice(place)), test=data.take(slice(place, None)))
 
 
-_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, user_sample, new_items"
+_OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, latest_users, user_sample, new_items"
 
 
 def _cut[D: (Interactions, FieldTable, Text, Impressions, Images)](data: D, held: np.ndarray) -> Split[D]:

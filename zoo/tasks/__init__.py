@@ -34,11 +34,24 @@ from zoo.tasks.rows import (
     recommend_by_rows,
     seen_rows,
 )
+from zoo.tasks.sequences import (
+    JUDGED_AS_SESSIONS,
+    JUDGED_AS_USERS,
+    held_out_events,
+    next_items,
+    sequence_examples,
+    sequences,
+    session_examples,
+    session_parallel,
+    sessions,
+)
 from zoo.tasks.texts import side_by_side, text, text_examples
 from zoo.tasks.watches import balanced_history_examples, history_examples, next_watch_examples
 
 
 __all__ = [
+    "JUDGED_AS_SESSIONS",
+    "JUDGED_AS_USERS",
     "STREAMED",
     "balanced_history_examples",
     "bars",
@@ -48,12 +61,14 @@ __all__ = [
     "field_rating",
     "field_rating_examples",
     "graph_examples",
+    "held_out_events",
     "history_examples",
     "image_examples",
     "images",
     "impression_baselines",
     "impression_examples",
     "impression_metrics",
+    "next_items",
     "next_watch_examples",
     "page_click_metrics",
     "page_clicks",
@@ -68,6 +83,11 @@ __all__ = [
     "recommend_by_scores",
     "recommend_by_vectors",
     "seen_rows",
+    "sequence_examples",
+    "sequences",
+    "session_examples",
+    "session_parallel",
+    "sessions",
     "side_by_side",
     "text",
     "text_examples",
