@@ -132,7 +132,8 @@ class SequenceConv(nn.Module):
     """`width` filters of the height `size` over a sequence: the largest of ReLU(their outputs and a bias) over time.
 
     float [batch, length, channels] -> [batch, width]; `size` is at most the length. `there` [batch, windows] leaves out
-    windows, and the result is 0 where none is left.
+    windows, and the result is 0 where none is left. As ReLU and a bias do not change which is the largest, they are
+    applied to that alone.
     """
 
     width: int
@@ -143,8 +144,10 @@ class SequenceConv(nn.Module):
         shape = (self.size, x.shape[-1], self.width)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        found = nn.relu(convolve_sequence(x, kernel) + bias[None, None, :])
-        return jnp.max(found if there is None else found * there[:, :, None], axis=1)
+        found = convolve_sequence(x, kernel)
+        if there is not None:
+            found = jnp.where(there[:, :, None] > 0, found, -jnp.inf)
+        return nn.relu(jnp.max(found, axis=1) + bias[None, :])
 
 
 def pooled(x: Array) -> Array:
