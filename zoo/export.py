@@ -127,7 +127,7 @@ def whole(
 ) -> tuple[dict[str, Part], dict[str, np.ndarray]]:
     """The parts of a model, and the arrays that turn its users' ids and values into its inputs and its items back."""
     arrays = encoding_of(data, examples)
-    if not hasattr(model, "item_vectors") or "label" in examples.train:
+    if not hasattr(model, "query"):
         return {"score": part("score", model, state, examples)}, arrays
     arrays["items"] = np.asarray(evaluate.item_vectors(model, state, examples.constants))
     return {"query": part("query", model, state, examples)}, arrays

@@ -74,12 +74,12 @@ class Caser(nn.Module):
         found = [conv(rows) for conv in self.filters]
         if self.vertical:
             columns = jnp.einsum("bld,lv->bvd", rows, self.columns) + self.column_bias[None, :, None]
-            found.append(columns.reshape(len(rows), -1))
+            found.append(columns.reshape(rows.shape[0], -1))
         x = jnp.concatenate(found, axis=1)
         if train and self.dropout:
             x = dropped(x, self.dropout, self.make_rng("dropout"))
         z = nn.relu(self.joined(x))
-        return jnp.concatenate([z, self.user(batch["user"]), jnp.ones((len(z), 1))], axis=1)
+        return jnp.concatenate([z, self.user(batch["user"]), jnp.ones((z.shape[0], 1))], axis=1)
 
     def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
         return self.item.all() if ids is None else self.item(ids)

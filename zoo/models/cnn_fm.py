@@ -60,7 +60,7 @@ class CNNFM(nn.Module):
         pairs = jnp.sum(sum_of_pairs(vectors), axis=-1)
         score = self.linear({"fields": batch["fields"]}) + self.weight(text)[:, 0] + pairs
         if self.hidden_dims:
-            score = score + self.top(self.tower(vectors.reshape(len(vectors), -1), train=train))[:, 0]
+            score = score + self.top(self.tower(vectors.reshape(vectors.shape[0], -1), train=train))[:, 0]
         return score
 
     def text(self, ids: Array) -> Array:

@@ -89,7 +89,7 @@ class GRU4Rec(nn.Module):
         x = self._read(ids)  # [batch, length, ...]
         x = x if self.kernels[0] is None else self._dropped(x, self.dropout_inputs, train)
         goes_on = (place.T > 0).astype(x.dtype)[:, :, None]
-        zeros = recurrent.zero_states(self.cell, len(ids), self.embedding_dim)
+        zeros = recurrent.zero_states(self.cell, ids.shape[0], self.embedding_dim)
         started = (zeros,) * self.num_layers
         if train:
             started = recurrent.carried(self, place[:, 0], started)
@@ -127,9 +127,9 @@ class GRU4Rec(nn.Module):
                 x = states[-1][0]
             return tuple(states)
 
-        start = (recurrent.zero_states(self.cell, len(ids), self.embedding_dim),) * self.num_layers
+        start = (recurrent.zero_states(self.cell, ids.shape[0], self.embedding_dim),) * self.num_layers
         h = jax.lax.fori_loop(0, jnp.max(length), step, start)[-1][0]
-        return jnp.concatenate([h, jnp.ones((len(h), 1), h.dtype)], axis=1)
+        return jnp.concatenate([h, jnp.ones((h.shape[0], 1), h.dtype)], axis=1)
 
     def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
         """The vector of an item and its bias: float [*ids, dim + 1]."""
