@@ -378,3 +378,15 @@ def test_sessions_from_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     ids, scores = run.recommend([0, 399], k=3)  # the last session is held out: nothing is known of it
     assert ids.shape == (2, 3) and np.isfinite(scores).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["jit", "shard_map"])
+def test_two_devices_take_the_steps_of_one(mode, tmp_path):
+    """Targets of the other device's rows are candidates too, and states stay with their rows."""
+    asked = {"data": "simulated:num_users=60,num_videos=50,num_watches=600", "epochs": 1, "embedding_dim": 8}
+    asked |= {"count": 32, "batch_size": 16}
+    one = zoo.train("gru4rec/session", workdir=tmp_path / "one", **asked)
+    two = zoo.train("gru4rec/session", workdir=tmp_path / "two", devices=2, mode=mode, shard_tables=True, **asked)
+    for mine, theirs in zip(*(jax.tree.leaves((run.state.params, run.state.tables)) for run in (one, two))):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
