@@ -117,7 +117,7 @@ RECIPES = {
         schedule=schedules.cosine,
         batch_size=2048,
         epochs=4,
-        for_data={"gowalla": {"l2": 0.2, "epochs": 16}},
+        for_data={"gowalla": {"batch_size": 4096, "l2": 0.3, "epochs": 16}},
     ),
     "paper": tasks.ranking(
         model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
