@@ -79,7 +79,7 @@ def test_two_devices_give_the_parameters_of_one(log, tmp_path, small):
     two = zoo.train("mf/smoke", data=log, stream=True, epochs=1, devices=2, mode="shard_map", workdir=tmp_path / "two")
     assert two.record["devices"]["count"] == 2
     for name, table in one.tables.items():
-        np.testing.assert_allclose(two.state.tables[name], table, atol=1e-5)
+        np.testing.assert_allclose(two.state.tables[name], table, atol=1e-5, rtol=1e-4)  # after an epoch
 
 
 def test_the_held_out_part_and_the_baseline_are_those_of_the_file_in_memory(log, tmp_path, small):
