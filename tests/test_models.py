@@ -27,8 +27,9 @@ DATA = {Interactions: WORLD, Impressions: WORLD, FieldTable: "planted:num_rows=3
 DATA |= {Text: "words:num_characters=5000"}
 DATA |= {Images: "shapes:num_images=1000"}
 TRAINED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].solve is None]
-# Gradients of all sizes in one matrix: cross layers, losses weighted by watch seconds, states behind gates.
-STEEP = ("dcn", "dcn_v2", "gru4rec", "youtube_ranking")
+# Gradients of all sizes in one matrix: cross layers, losses weighted by watch seconds, states behind gates, sums over a
+# graph.
+STEEP = ("dcn", "dcn_v2", "gru4rec", "lightgcn", "youtube_ranking")
 # Models that learn what comes next, not what belongs together: what they learn is tested in their own files.
 ORDERED = ("caser",)
 RANKED = [model for model in MODELS if names.recipe(f"{model}/smoke")[2].recommend is not None]
