@@ -4,7 +4,6 @@ import argparse
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import plot, tables
 from benchmarks.tables import Record
