@@ -370,7 +370,7 @@ def _run_funnel(
     held = folder / "run.json"
     if held.exists() and "parts" not in workdir.read_json(held, "run"):
         raise InputError(f"{folder} holds a run of one model: choose another --workdir")
-    parts = []
+    parts: list[Run] = []
     for name, job in zip(names.PARTS, jobs, strict=True):
         if isinstance(job.interactions, Impressions):  # the ranking, whose impressions the candidates have scored
             job = replace(job, interactions=funnel.passed_on(parts[0], job.interactions))
