@@ -130,6 +130,9 @@ def retrieve(
     ranges = histories.latest(site.first, users, prepared.examples.spec.history_length)
     columns = {"user": users, "history_start": ranges.start, "history_length": ranges.length}
     constants = {**prepared.examples.constants, "history_log": site.watches.item}
+    encoding = prepared.examples.user_encoding
+    if encoding is not None:
+        columns |= encoding.columns(site.watches, users, np.full(len(users), site.now))
     queries = evaluate.query_vectors(prepared.model, candidates.state, constants, columns)
     places, scores = evaluate.top_items(queries, vectors, users, None if again else site.seen, count)
     return np.where(places == PADDING, PADDING, site.items[np.where(places == PADDING, 0, places)]), scores
