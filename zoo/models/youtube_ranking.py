@@ -82,27 +82,27 @@ def cost(recipe: Recipe, model: YouTubeRanking) -> Cost:
 RECIPES = {
     "watch": tasks.watch_time(
         model=partial(YouTubeRanking, hidden_dims=(256, 128, 64)),
-        optimizer=optimizers.adam,
+        optimizer=partial(optimizers.adam_each_lookup, l2=3.0),
         learning_rate=1e-3,
         schedule=schedules.cosine,
         batch_size=1024,
-        epochs=4,
+        epochs=3,
     ),
     "linear": tasks.watch_time(
         model=partial(YouTubeRanking, hidden_dims=()),
-        optimizer=optimizers.adam,
+        optimizer=partial(optimizers.adam_each_lookup, l2=3.0),
         learning_rate=1e-3,
         schedule=schedules.cosine,
         batch_size=1024,
-        epochs=4,
+        epochs=3,
     ),
     "clicks": tasks.page_clicks(
         model=partial(YouTubeRanking, hidden_dims=(256, 128, 64)),
-        optimizer=optimizers.adam,
+        optimizer=partial(optimizers.adam_each_lookup, l2=3.0),
         learning_rate=1e-3,
         schedule=schedules.cosine,
         batch_size=1024,
-        epochs=4,
+        epochs=3,
     ),
     "smoke": tasks.watch_time(
         model=partial(YouTubeRanking, hidden_dims=(16, 8)),
