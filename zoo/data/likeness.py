@@ -17,7 +17,7 @@ from zoo.data.interactions import Interactions
 
 
 RANK = 16
-SPANS = 12
+SPANS = 4
 LEAD = 0.04  # of the time, before the first fit
 SWEEPS = 3  # of subspace iteration, from the fit before
 FIRST_SWEEPS = 10
