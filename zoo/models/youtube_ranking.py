@@ -110,7 +110,7 @@ RECIPES = {
         model=partial(YouTubeRanking, hidden_dims=(16, 8)),
         examples=partial(tasks.watch_time_examples, longest=10),
         optimizer=optimizers.adagrad,
-        learning_rate=0.05,
+        learning_rate=0.02,
         batch_size=256,
         epochs=4,
     ),
