@@ -102,6 +102,17 @@ def _text(recipe: str, bar: float) -> Claim:
     )
 
 
+def _clothes(recipe: str, bar: float) -> Claim:
+    return Claim(
+        name=f"cnn-{recipe}-fashion-mnist",
+        model=f"cnn/{recipe}",
+        data="fashion-mnist",
+        metrics=("accuracy", "nats"),
+        bars=(Bar("accuracy", ">=", bar),),
+        in_tests=False,
+    )
+
+
 CLAIMS = (
     Claim(
         name="mf-gowalla",
@@ -269,6 +280,8 @@ CLAIMS = (
     _text("vanilla", 1.75),
     _text("lstm", 1.55),
     _text("gru", 1.55),
+    _clothes("small", 0.925),
+    _clothes("resnet", 0.935),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )
 
