@@ -295,4 +295,20 @@ SHORT = (
         metrics=_RANKED,
         bars=(Bar("recall@20", ">=", 0.2), Bar("recall@20", ">=", 1.5, "popularity")),
     ),
+    Claim(
+        name="rnn-gru-tiny-shakespeare-short",
+        model="rnn/gru",
+        data="tiny-shakespeare",
+        settings={"width": 128, "epochs": 3},
+        metrics=("nats",),
+        bars=(Bar("nats", "<=", 1.95),),
+    ),
+    Claim(
+        name="cnn-small-fashion-mnist-short",
+        model="cnn/small",
+        data="fashion-mnist",
+        settings={"epochs": 1},
+        metrics=("accuracy",),
+        bars=(Bar("accuracy", ">=", 0.85),),
+    ),
 )
