@@ -38,7 +38,7 @@ def arithmetic(shape: Sequence[int], layers: Sequence[Layer]) -> list[Row]:
         parameters = size^2 inputs outputs + own outputs,    multiply-adds = size^2 inputs outputs x places
         field = field before + dilation (size - 1) x all strides before
 
-    Pooling counts no multiply-adds. Receptive fields are cut at no border. InputError where nothing is left of an image.
+    Pooling counts no multiply-adds. Receptive fields are cut at no border. InputError where an image ends.
     """
     height, width, channels = shape
     reached = [(height, width, channels, 1, 1)]  # after each layer, with the field and the product of the strides

@@ -25,7 +25,7 @@ def test_the_small_network_is_small():
 
 def test_images_that_are_too_small_are_refused():
     model = ResNet(Spec(num_classes=3, image_shape=(4, 4, 1)))
-    with pytest.raises(zoo.InputError, match="window of 2 for 1 places.*larger images"):
+    with pytest.raises(zoo.InputError, match="window of 2 for 1 places"):
         jax.eval_shape(model.init, jax.random.key(0), {"image": jnp.zeros((1, 4, 4, 1), jnp.uint8)})
 
 
