@@ -20,7 +20,7 @@ RECORDS = ROOT / "benchmarks" / "records"
 EXPECTED = ROOT / "zoo" / "expected.json"
 FILES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "feature-interactions", "optimizers")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "convolutions", "feature-interactions", "optimizers")),
 )
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {

@@ -36,6 +36,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        arithmetic(self.spec.image_shape, self.stack())  # refuses images that are too small
         x, mask = pixels(batch, self.spec), batch.get("mask")
         for stage, width in enumerate(self.widths):
             x = pooled(x) if stage else x
@@ -60,6 +61,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        arithmetic(self.spec.image_shape, self.stack())  # refuses images that are too small
         x, mask = pixels(batch, self.spec), batch.get("mask")
         x = nn.relu(BatchNorm()(Conv(self.widths[0])(x), mask, train=train))
         for width in self.widths:
