@@ -130,7 +130,7 @@ RECIPES: dict[str, Recipe] = {
         learning_rate=0.1,
         schedule=schedules.one_cycle,
         batch_size=128,
-        epochs=12,
+        epochs=30,
         data="fashion-mnist",
     ),
     "smoke": tasks.images(
