@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import evaluate, funnel
+from zoo import evaluate, funnel, inner_products
 from zoo.__main__ import main
 from zoo.data import splits
 from zoo.data.simulate_pages import judge
@@ -88,9 +88,9 @@ def test_what_a_list_brings_is_the_sum_of_what_its_videos_bring(run):
     world = run.ranking.job.interactions
     now = int(run.ranking.prepared.split.test.timestamp.min())
     site = funnel.site_at(world, now)
-    vectors = funnel.item_vectors(run, site)
+    search = inner_products.exact(funnel.item_vectors(run, site))
     users = np.arange(300, dtype=np.int32)
-    listed = funnel.recommend(run, run.ranking, vectors, site, users, 10).items
+    listed = funnel.recommend(run, run.ranking, search, site, users, 10).items
     user, item = np.repeat(users, 10), listed.ravel()
     before = world.timestamp < now
     shown = [np.sum(before & (world.user == u) & (world.item == i)) for u, i in zip(user, item, strict=True)]
