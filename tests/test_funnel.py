@@ -58,7 +58,8 @@ def test_the_ranking_is_asked_as_it_was_trained(run):
     test = prepared.split.test
     for n in (0, 400, len(test) - 1):
         site = funnel.site_at(run.ranking.job.interactions, int(test.timestamp[n]))
-        asked = funnel.score(run.ranking, site, test.user[n : n + 1], test.item[n : n + 1, None])
+        retrieval = test.retrieval[n : n + 1, None]
+        asked = funnel.score(run.ranking, site, test.user[n : n + 1], test.item[n : n + 1, None], retrieval)
         np.testing.assert_allclose(asked[0, 0], rows[n], rtol=1e-4)
 
 
@@ -77,7 +78,8 @@ def test_lists_are_the_best_of_the_candidates(run):
         dots = vectors @ (table[bag].mean(0) + nobody)
         had = watched_by(run, world.user_ids[users[row]])
         kept = [i for i in np.argsort(-dots, kind="stable") if world.item_ids[site.items[i]] not in had][:20]
-        scores = funnel.score(run.ranking, site, users[row : row + 1], site.items[kept][None])[0]
+        at = users[row : row + 1], site.items[kept][None], dots[None, kept]
+        scores = funnel.score(run.ranking, site, *at)[0]
         order = np.argsort(-scores, kind="stable")[:5]
         np.testing.assert_array_equal(ids[row], world.item_ids[site.items[np.array(kept)[order]]])
         np.testing.assert_allclose(seconds[row], np.exp(scores[order]), rtol=1e-5)
