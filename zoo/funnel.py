@@ -58,7 +58,7 @@ class Site:
     """What is known at a moment. The user after the last is a stranger, of whom nothing is known."""
 
     now: int
-    watches: Interactions  # before now, in order of user and time
+    watches: Interactions  # before now, in order of user and time, as are the searches
     first: np.ndarray  # int64 [num_users + 2]: where the watches of each user begin
     shown: np.ndarray  # int64 ascending: user * num_items + item of each impression before now
     items: np.ndarray  # int32 ascending: the videos that exist
@@ -84,6 +84,8 @@ def site_at(impressions: Impressions, now: int) -> Site:
     assert log.timestamp is not None, "the log of a site has times"
     order = np.lexsort((log.timestamp, log.user))
     watches = _with_stranger(log.take(order[log.timestamp[order] < now]))
+    if log.searches is not None:
+        watches = replace(watches, searches=log.searches.before(now))
     upload = log.item_features.get(page_features.UPLOAD)
     items = np.flatnonzero(np.full(log.num_items, True) if upload is None else upload < now).astype(np.int32)
     earlier = impressions.take(impressions.timestamp < now)
@@ -127,12 +129,20 @@ def item_vectors(candidates: Trained, site: Site) -> Array:
 
 
 def query_vectors(candidates: Trained, site: Site, users: np.ndarray) -> Array:
-    """Of user rows, of what they have watched: float32 [users, dim]."""
+    """Of user rows, of what is known of them: float32 [users, dim]. What is read does not grow with the logs."""
     prepared = candidates.prepared
     longest = prepared.examples.spec.history_length
     log, ranges = histories.apart(site.watches.item, histories.latest(site.first, users, longest), longest)
     columns = {"user": users, "history_start": ranges.start, "history_length": ranges.length}
     constants = {**prepared.examples.constants, "history_log": log}
+    encoding = prepared.examples.user_encoding
+    if encoding is not None:
+        columns |= encoding.columns(site.watches, users, None)
+    if encoding is not None and site.watches.searches is not None and "search_start" in columns:
+        found = histories.Ranges(columns["search_start"], columns["search_length"])
+        log, ranges = histories.apart(site.watches.searches.token, found, encoding.longest)
+        columns |= {"search_start": ranges.start, "search_length": ranges.length}
+        constants["search_log"] = log
     return evaluate.query_vectors(prepared.model, candidates.state, constants, columns)
 
 
@@ -161,6 +171,9 @@ def passed_on(candidates: Trained, impressions: Impressions) -> Impressions:
     log, ranges = histories.until(watches, user, time, prepared.examples.spec.history_length)
     columns = {"user": user, "history_start": ranges.start, "history_length": ranges.length}
     constants = {**prepared.examples.constants, "history_log": log}
+    encoding = prepared.examples.user_encoding
+    if encoding is not None:
+        columns |= encoding.columns(watches, user, time)
     queries = np.asarray(evaluate.query_vectors(prepared.model, candidates.state, constants, columns))
     vectors = np.asarray(evaluate.item_vectors(prepared.model, candidates.state, prepared.examples.constants))
     scores = np.empty(len(impressions), np.float32)

@@ -42,9 +42,9 @@ class UserEncoding:
         """Columns of users int [n] at moments int64 [n]; without `time`, after all that is known.
 
         `codes` int32 [n, categories], `numbers` float32 [n, numbers], and `search_start` and `search_length` int32 [n]:
-        the latest searches before the moment, a range of the constant `search_log`. Those of which the encoding has something.
+        the latest searches before the moment, a range of the constant `search_log`. Each where there is any.
         """
-        found = {}
+        found: dict[str, np.ndarray] = {}
         if self.rows:
             codes = [rows_of(log.user_features[name][user], rows) for name, rows in self.rows.items()]
             found["codes"] = np.stack(codes, 1).astype(np.int32)

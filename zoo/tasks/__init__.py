@@ -54,6 +54,7 @@ from zoo.tasks.watches import (
     next_watch_baselines,
     next_watch_examples,
     next_watch_metrics,
+    next_watch_queries,
 )
 
 
@@ -82,6 +83,7 @@ __all__ = [
     "next_watch_baselines",
     "next_watch_examples",
     "next_watch_metrics",
+    "next_watch_queries",
     "page_click_metrics",
     "page_clicks",
     "popularity_scores",

@@ -72,7 +72,7 @@ def candidate_examples(
         time = train.timestamp[histories.in_order(train)[0]]
         last = np.full(train.num_users, train.timestamp.max() + 1)  # a query may not look into the held-out part
     chosen = histories.fixed_number(user, per_user)
-    asked = examples.train | encoding.columns(train, user, time)
+    asked = {**examples.train, **encoding.columns(train, user, time)}
     return replace(
         examples,
         spec=replace(
@@ -83,8 +83,8 @@ def candidate_examples(
             search_length=longest_searches if encoding.num_tokens else 0,
         ),
         train={name: column[chosen] for name, column in asked.items()},
-        test=examples.test | encoding.columns(train, examples.test["user"], last),
-        constants=examples.constants | encoding.constants(train),
+        test={**examples.test, **encoding.columns(train, examples.test["user"], last)},
+        constants={**examples.constants, **encoding.constants(train)},
         user_encoding=encoding,
     )
 
@@ -128,29 +128,36 @@ def next_watch_metrics(
 
     Items are ranked but for those that the user had watched by then. One is relevant: `map` is the mean of 1 / rank.
     """
-    both = split.train.followed_by(split.test)
-    asked = np.arange(len(both)) >= len(split.train)
-    longest = examples.spec.history_length
-    log, had, _ = histories.of_events(both, asked, np.full(both.num_items, True), len(both))
-    length = np.minimum(had.length, longest)
+    queries = next_watch_queries(model, state, examples, split)
+    items = np.asarray(evaluate.item_vectors(model, state, examples.constants))
+    if not (np.isfinite(queries).all() and np.isfinite(items).all()):
+        raise FloatingPointError("the vectors hold NaN or infinity: training diverged, try a lower learning rate")
+    return _of_ranks(_ranks(queries, items, split.test.item, *_had(split)), names)
+
+
+def next_watch_queries(model: Any, state: TrainState, examples: Examples, split: Split) -> np.ndarray:
+    """Query vectors of the held-out watches, of all that came before each, held out or not: float32 [n, dim]."""
+    both, (log, had) = split.train.followed_by(split.test), _had(split)
+    length = np.minimum(had.length, examples.spec.history_length)
     columns = {"user": split.test.user, "history_start": had.start + had.length - length, "history_length": length}
     if examples.user_encoding is not None:
         columns |= examples.user_encoding.columns(both, split.test.user, split.test.timestamp)
     constants = {**examples.constants, "history_log": log}
-    queries = np.asarray(evaluate.query_vectors(model, state, constants, columns))
-    items = np.asarray(evaluate.item_vectors(model, state, examples.constants))
-    if not (np.isfinite(queries).all() and np.isfinite(items).all()):
-        raise FloatingPointError("the vectors hold NaN or infinity: training diverged, try a lower learning rate")
-    return _of_ranks(_ranks(queries, items, split.test.item, log, had), names)
+    return np.asarray(evaluate.query_vectors(model, state, constants, columns))
+
+
+def _had(split: Split) -> tuple[np.ndarray, histories.Ranges]:
+    """A log, and of it all that the user of each held-out watch had watched before it."""
+    both = split.train.followed_by(split.test)
+    asked = np.arange(len(both)) >= len(split.train)
+    log, had, _ = histories.of_events(both, asked, np.full(both.num_items, True), len(both))
+    return log, had
 
 
 def next_watch_baselines(split: Split) -> dict[str, dict[str, float]]:
     """Popularity in the training part."""
-    both = split.train.followed_by(split.test)
-    asked = np.arange(len(both)) >= len(split.train)
-    log, had, _ = histories.of_events(both, asked, np.full(both.num_items, True), len(both))
     popular, everyone = popularity_scores(split.train)[:, None], np.ones((len(split.test), 1), np.float32)
-    return {"popularity": _of_ranks(_ranks(everyone, popular, split.test.item, log, had), NEXT_WATCH_METRICS)}
+    return {"popularity": _of_ranks(_ranks(everyone, popular, split.test.item, *_had(split)), NEXT_WATCH_METRICS)}
 
 
 # What a recipe takes to be judged by each held-out watch.
