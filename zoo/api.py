@@ -239,8 +239,8 @@ class FunnelRun(Run):
         """
         _check_length(k)
         rows = find_rows(users, self.user_ids)
-        rows = np.where(rows < 0, self._site.stranger, rows)
-        parts = self, self.ranking, self._ready(search), self._site
+        rows = np.where(rows < 0, self.site.stranger, rows)
+        parts = self, self.ranking, self.ready(search), self.site
         found = funnel.recommend(*parts, rows, k, retrieved=retrieved, again=again)
         missing, predict = found.items == PADDING, self.ranking.job.recipe.predict
         assert predict is not None, "a recipe of impressions says what its scores are"
@@ -269,13 +269,13 @@ class FunnelRun(Run):
         return {name: found[name] for name in names or found}
 
     @cached_property
-    def _site(self) -> funnel.Site:
+    def site(self) -> funnel.Site:
         return funnel.site_at(self._shown, funnel.after_all(self._shown))
 
-    def _ready(self, search: Callable[[jax.Array], Search]) -> Search:
+    def ready(self, search: Callable[[jax.Array], Search]) -> Search:
         """The items, made ready once."""
         if search not in self._searches:
-            self._searches[search] = search(funnel.item_vectors(self, self._site))
+            self._searches[search] = search(funnel.item_vectors(self, self.site))
         return self._searches[search]
 
     @cached_property

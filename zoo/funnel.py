@@ -138,7 +138,7 @@ def query_vectors(candidates: Trained, site: Site, users: np.ndarray) -> Array:
     encoding = prepared.examples.user_encoding
     if encoding is not None:
         columns |= encoding.columns(site.watches, users, None)
-    if encoding is not None and site.watches.searches is not None and "search_start" in columns:
+    if encoding is not None and encoding.num_tokens and site.watches.searches is not None:
         found = histories.Ranges(columns["search_start"], columns["search_length"])
         log, ranges = histories.apart(site.watches.searches.token, found, encoding.longest)
         columns |= {"search_start": ranges.start, "search_length": ranges.length}
@@ -153,7 +153,13 @@ def retrieve(
 
     What a user has watched is left out, unless `again`.
     """
-    queries = query_vectors(candidates, site, users)
+    return searched(search, query_vectors(candidates, site, users), site, users, count, again=again)
+
+
+def searched(
+    search: Search, queries: Array, site: Site, users: np.ndarray, count: int, *, again: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `retrieve`, for query vectors of the users."""
     places, scores = evaluate.found_by(search, queries, users, None if again else site.seen, count)
     return np.where(places == PADDING, PADDING, site.items[np.where(places == PADDING, 0, places)]), scores
 
@@ -226,7 +232,11 @@ def recommend(
 ) -> Ranked:
     """The lists of user rows; at least k videos are retrieved."""
     items, retrieval = retrieve(candidates, search, site, users, max(retrieved, k), again=again)
-    scores = score(ranking, site, users, items, retrieval)
+    return listed(items, score(ranking, site, users, items, retrieval), retrieval, k)
+
+
+def listed(items: np.ndarray, scores: np.ndarray, retrieval: np.ndarray, k: int) -> Ranked:
+    """The k best by `scores` of videos [users, n]."""
     places = best(scores, k)
     return Ranked(*(np.take_along_axis(column, places, axis=1) for column in (items, scores, retrieval)))
 

@@ -86,7 +86,7 @@ def _exact(arrays, queries, hidden_rows, hidden_items, num_items, k):
     (items,) = arrays
     # One query as a vector: its product with a matrix of one row copies the items on a CPU.
     scores = (items @ queries[0])[None] if len(queries) == 1 else queries @ items.T  # [users, padded items]
-    return _two_level(_hidden(scores, hidden_rows, hidden_items, num_items), k)
+    return two_level(_hidden(scores, hidden_rows, hidden_items, num_items), k)
 
 
 def _quantised(arrays, queries, hidden_rows, hidden_items, num_items, k):
@@ -96,7 +96,7 @@ def _quantised(arrays, queries, hidden_rows, hidden_items, num_items, k):
         return (jnp.sum(codes.astype(jnp.float32) * query[None, :, None], axis=1) * scale).reshape(-1)
 
     first = _hidden(jax.lax.map(products, queries), hidden_rows, hidden_items, num_items)
-    places, rough = _two_level(first, min(RERANKED * k, num_items))
+    places, rough = two_level(first, min(RERANKED * k, num_items))
     scores = jnp.einsum("ukd,ud->uk", items[places], queries)
     scores, order = jax.lax.top_k(jnp.where(jnp.isneginf(rough), -jnp.inf, scores), k)
     return jnp.take_along_axis(places, order, axis=1), scores
@@ -108,7 +108,7 @@ def _hidden(scores: Array, rows: Array, items: Array, num_items: int) -> Array:
     return jnp.where(jnp.arange(scores.shape[1]) < num_items, scores, -jnp.inf)
 
 
-def _two_level(scores: Array, k: int) -> tuple[Array, Array]:
+def two_level(scores: Array, k: int) -> tuple[Array, Array]:
     """The k largest lie in the k chunks with the largest maxima, so only those are sorted: places and values."""
     chunks = scores.reshape(len(scores), -1, CHUNK)
     _, best = jax.lax.top_k(chunks.max(-1), min(k, chunks.shape[1]))
