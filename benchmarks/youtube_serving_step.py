@@ -162,7 +162,7 @@ def clustered(key: Array, rows: int, queries: int, dim: int) -> tuple[Array, Arr
     are log-normal with deviation 0.3.
     """
     keys = jax.random.split(key, 5)
-    spread = jnp.arange(1, dim + 1) ** -0.5
+    spread = jnp.arange(1, dim + 1)[None, :] ** -0.5
     centres = jax.random.normal(keys[0], (CLUSTERS, dim)) * spread
     owner = jax.random.randint(keys[1], (rows,), 0, CLUSTERS)
     items = centres[owner] + 0.5 * spread * jax.random.normal(keys[2], (rows, dim))
