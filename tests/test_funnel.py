@@ -1,12 +1,13 @@
 """The funnel: what it sees, what it lists, and what its lists are worth, on one small run of both its models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import zoo
-from zoo import evaluate, funnel, inner_products
+from zoo import evaluate, export, funnel, inner_products
 from zoo.__main__ import main
 from zoo.data import splits
 from zoo.data.simulate_pages import judge
@@ -127,6 +128,68 @@ def test_a_stranger_gets_a_list_and_is_told_so(run, capsys):
     first, _, score = lines[0].split("\t")
     row = np.searchsorted(run.interactions.item_ids, int(first))
     assert float(score) == pytest.approx(nobody @ np.asarray(run.state.tables["video"])[row], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """The candidate generation of the recipe that reads searches, users and the age of an example."""
+    settings = {"epochs": 1, "candidates.per_user": 10, "candidates.embedding_dim": 8, "batch_size": 256}
+    return zoo.train("youtube/watch", data=WORLD, workdir=tmp_path_factory.mktemp("described") / "run", **settings)
+
+
+def test_a_new_user_is_known_by_searches_and_description(described):
+    """Without a watch: the query of an empty history, of the searches before that moment, at age 0."""
+    world, examples = described.ranking.job.interactions, described.prepared.examples
+    now, users = int(np.quantile(world.timestamp, 0.9)), np.array([3, 17], np.int32)
+    watches = world.watches.take(~np.isin(world.watches.user, users))
+    site = funnel.site_at(replace(world, watches=watches), now)
+    _, scores = funnel.retrieve(described, funnel.item_vectors(described, site), site, users, 5)
+    tokens, length = world.watches.searches, examples.spec.search_length
+    bags = [tokens.token[(tokens.user == u) & (tokens.timestamp < now)][-length:] for u in users]
+    assert all(len(bag) > 0 for bag in bags)
+    batch = {
+        "user": users,
+        **{name: np.zeros(2, np.int32) for name in ("history_start", "history_length")},
+        "search_start": np.array([0, len(bags[0])], np.int32),
+        "search_length": np.array([len(bag) for bag in bags], np.int32),
+        "codes": np.stack([world.watches.user_features[name][users] for name in ("country", "device")], 1),
+        "numbers": examples.test["numbers"][users],
+    }
+    assert (batch["numbers"][:, -1] == 0).all()
+    constants = {**examples.constants, "search_log": np.concatenate(bags)}
+    queries = evaluate.query_vectors(described.prepared.model, described.state, constants, batch)
+    vectors = np.asarray(funnel.item_vectors(described, site))
+    want = np.sort(np.asarray(queries) @ vectors.T, axis=1)[:, ::-1][:, :5]
+    np.testing.assert_allclose(scores, want, rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(scores[0], scores[1])
+
+
+def test_a_new_video_is_served(described):
+    """One uploaded just now is among what can be listed."""
+    world = described.ranking.job.interactions
+    upload = world.watches.item_features["upload_time"]
+    site = funnel.site_at(world, int(upload.max()) + 1)
+    newest = int(upload.argmax())
+    found, _ = funnel.retrieve(described, funnel.item_vectors(described, site), site, np.array([3], np.int32), 150)
+    assert newest in found[0].tolist()
+    ids, promised, _ = described.ranked([3, 10**6], k=5)
+    assert np.isfinite(promised).all() and ids.shape == (2, 5)
+
+
+def test_an_exported_query_takes_searches(described, tmp_path):
+    described.export(tmp_path / "funnel.npz")
+    loaded, examples = export.load(tmp_path / "funnel.npz"), described.prepared.examples
+    assert set(loaded.manifest["parts"]["query"]["inputs"]) == {"history", "searches", "codes", "numbers"}
+    columns, given = {name: column[:4] for name, column in examples.test.items()}, {}
+    for name, (start, length, log) in export.BAGS.items():
+        given[name] = np.full((4, 50), -1, np.int32)
+        for row in range(4):
+            bag = examples.constants[log][columns[start][row] :][: columns[length][row]]
+            given[name][row, : len(bag)] = bag
+    given |= {name: columns[name] for name in ("codes", "numbers")}
+    want = evaluate.query_vectors(described.prepared.model, described.state, examples.constants, columns)
+    np.testing.assert_allclose(loaded.functions["query"](**given), want, rtol=1e-5, atol=1e-6)
+    assert {"users.codes.country", "users.numbers.age_years", "users.training"} <= loaded.arrays.keys()
 
 
 def test_the_commands_know_the_funnel(run, capsys, tmp_path):
