@@ -93,7 +93,9 @@ def _quantised(arrays, queries, hidden_rows, hidden_items, num_items, k):
     items, codes, scale = arrays
 
     def products(query):
-        return (jnp.sum(codes.astype(jnp.float32) * query[None, :, None], axis=1) * scale).reshape(-1)
+        sums = jnp.sum(codes.astype(jnp.float32) * query[None, :, None], axis=1)
+        # The barrier: with more than a sum in its loop, XLA on a CPU takes one number at a time.
+        return (jax.lax.optimization_barrier(sums) * scale).reshape(-1)
 
     first = _hidden(jax.lax.map(products, queries), hidden_rows, hidden_items, num_items)
     places, rough = two_level(first, min(RERANKED * k, num_items))
