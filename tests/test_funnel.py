@@ -189,7 +189,7 @@ def test_a_new_video_is_served(described):
     world = described.ranking.job.interactions
     upload = world.watches.item_features["upload_time"]
     site = funnel.site_at(world, int(upload.max()) + 1)
-    newest, search = int(upload.argmax()), exact(funnel.item_vectors(described, site))
+    newest = int(upload.argmax())
     found, _ = funnel.retrieve(
         described, exact(funnel.item_vectors(described, site)), site, np.array([3], np.int32), 150
     )
