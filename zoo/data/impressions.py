@@ -12,7 +12,8 @@ from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
-_ROWS = ("page", "user", "item", "timestamp", "click", "watch_seconds", "part")  # the columns with an entry a row
+# The columns with an entry a row.
+_ROWS = ("page", "user", "item", "timestamp", "click", "watch_seconds", "part", "retrieval")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Impressions:
     watches: Interactions  # with times
     times_out_of_order: int = 0  # how often the rows went back in time as they were given
     part: np.ndarray | None = None  # int8 [n]: 0 train, 1 validation, 2 test
+    retrieval: np.ndarray | None = None  # float32 [n]: how a candidate generation scored the video (zoo.funnel)
     truth: Truth | None = None  # of a simulated site
 
     def __len__(self) -> int:

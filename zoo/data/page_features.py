@@ -27,13 +27,14 @@ class Asked:
     item: np.ndarray  # int32 [n]
     timestamp: np.ndarray  # int64 [n]
     shown: np.ndarray  # int64 [n]: how often the video was shown to the user before
+    retrieval: np.ndarray | None = None  # float32 [n]: the score of a candidate generation
 
 
 def asked(rows: Impressions, among: Impressions) -> Asked:
     """The impressions `rows`, as they stood among all that were shown."""
     pairs, all_pairs = (p.user.astype(np.int64) * len(p.item_ids) + p.item for p in (rows, among))
     shown, _ = counted_before(all_pairs, among.timestamp, pairs, rows.timestamp)
-    return Asked(rows.user, rows.item, rows.timestamp, shown)
+    return Asked(rows.user, rows.item, rows.timestamp, shown, rows.retrieval)
 
 
 def categories(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
@@ -45,8 +46,9 @@ def categories(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
 def numbers(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
     """Each continuous feature, float64 [n], infinite where there is nothing to measure from.
 
-    Beside those of the user and the video: impressions of this video before, seconds since the user's last watch, and
-    for each category of videos (topic, language) how many of its videos the user has watched, and when last.
+    Beside those of the user and the video: impressions of this video before, seconds since the user's last watch, for
+    each category of videos (topic, language) how many of its videos the user has watched, and when last, and in a
+    funnel the score of the candidate generation.
     """
     times = watches.timestamp
     assert times is not None, "the log of a site has times"
@@ -56,6 +58,8 @@ def numbers(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
     if UPLOAD in watches.item_features:
         found["video age_seconds"] = (at.timestamp - watches.item_features[UPLOAD][at.item]).astype(float)
     found["impressions before"] = at.shown.astype(float)
+    if at.retrieval is not None:
+        found["retrieval score"] = at.retrieval.astype(float)
     groups = {"all": np.zeros(watches.num_items, np.int64), **_categorical(watches.item_features)}
     for name, group in groups.items():
         span = int(group.max(initial=0)) + 1
