@@ -121,6 +121,7 @@ RECIPES: dict[str, Recipe] = {
         schedule=schedules.one_cycle,
         batch_size=128,
         epochs=20,
+        patience=20,  # the best comes last, when the rate has fallen
         data="fashion-mnist",
     ),
     "resnet": tasks.images(
@@ -131,6 +132,7 @@ RECIPES: dict[str, Recipe] = {
         schedule=schedules.one_cycle,
         batch_size=128,
         epochs=30,
+        patience=30,
         data="fashion-mnist",
     ),
     "smoke": tasks.images(

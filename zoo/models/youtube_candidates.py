@@ -1,11 +1,15 @@
 """YouTube's candidate generation: the next watch as a class, from the bag of watches before it.
 
-    u = tower(mean of the input vectors of the last watches)        P(next watch is i) = softmax_i(u . v_i)
+    u = tower(mean of the input vectors of the last watches, ...)        P(next watch is i) = softmax_i(u . v_i)
 
 Covington, Adams, Sargin 2016, "Deep Neural Networks for YouTube Recommendations" (RecSys), section 3. Input and output
 vectors are two tables; a tower of depth d has ReLU layers of dim 2^(d - 1), ..., 2 dim, dim, and depth 0 is a linear
 map. History is rolled back to before the label, every user gives the same number of examples, and a sampled softmax
 with the logQ correction takes the place of one over all videos.
+
+Beside the watches `ranking` reads what the data has: the mean of the tokens last searched for, a vector for each
+category of the user (country, device), numbers in [0, 1] (age, gender, logged in) and the age of the example, 0 in
+serving. All are concatenated below the tower.
 
 Differences from the paper: `ranking` is 64 wide instead of 256; what trains it is not published, Adam stands in.
 `tied` is the variant of public benchmarks (BARS, "YoutubeDNN"): one table for both sides and no layers, every watch an
@@ -150,6 +154,7 @@ RECIPES = {
         schedule=schedules.cosine,
         batch_size=1024,
         epochs=10,
+        for_data={"movielens-1m": {"features": ("searches", "users"), "longest": 20, "epochs": 4}},
     ),
     "tied": tasks.ranking(
         model=partial(TiedCandidates, embedding_dim=64, init_scale=0.1),
