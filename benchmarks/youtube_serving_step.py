@@ -68,8 +68,6 @@ def untrained(configuration: Serving) -> FunnelRun:
     request = names.Request("youtube/watch", seed=configuration.seed, settings=settings)
     parts: list[Run] = []
     for job in names.funnel(request, site(configuration))[:2]:
-        if isinstance(job.interactions, Impressions):
-            job = replace(job, interactions=funnel.passed_on(parts[0], job.interactions))
         # No state of an optimizer takes memory that serving does not need.
         job = replace(job, recipe=override(job.recipe, {"optimizer": optimizers.sgd}))
         prepared = prepare(job)
@@ -124,7 +122,7 @@ def _times(run: FunnelRun, users: np.ndarray, search: Callable[[Array], Any], co
         timed("whole", partial(run.ranked, run.user_ids[user], k, retrieved=count, search=search))
         query = timed("query", partial(funnel.query_vectors, run, site, user))
         items, retrieval = timed("search", partial(funnel.searched, ready, query, site, user, count))
-        scores = timed("ranking", partial(funnel.score, run.ranking, site, user, items, retrieval))
+        scores = timed("ranking", partial(funnel.score, run.ranking, site, user, items))
         timed("list", partial(funnel.listed, items, scores, retrieval, k))
 
     for user in users[:3, None]:

@@ -60,9 +60,24 @@ def test_the_ranking_is_asked_as_it_was_trained(run):
     test = prepared.split.test
     for n in (0, 400, len(test) - 1):
         site = funnel.site_at(run.ranking.job.interactions, int(test.timestamp[n]))
-        retrieval = test.retrieval[n : n + 1, None]
-        asked = funnel.score(run.ranking, site, test.user[n : n + 1], test.item[n : n + 1, None], retrieval)
+        asked = funnel.score(run.ranking, site, test.user[n : n + 1], test.item[n : n + 1, None])
         np.testing.assert_allclose(asked[0, 0], rows[n], rtol=1e-4)
+
+
+def test_a_new_video_and_a_new_user_are_served(tmp_path):
+    """A video that nobody was shown or watched, and a user of whom no more than the features is known."""
+    whole = zoo.load_data("simulated", zoo.Impressions, num_users=300, num_videos=150, num_watches=6000)
+    log, user = whole.watches, 11
+    video = int(np.argsort(log.item_features["upload_time"])[100])
+    shown = whole.take((whole.item != video) & (whole.user != user))
+    data = replace(shown, truth=None, watches=log.take((log.item != video) & (log.user != user)))
+    run = zoo.train("youtube/smoke", data=data, workdir=tmp_path / "run", **SMALL)
+    ids, seconds, retrieval = run.ranked(data.user_ids[[3, user]], k=150)
+    for row in range(2):
+        place = ids[row].tolist().index(data.item_ids[video])
+        assert np.isfinite([seconds[row, place], retrieval[row, place]]).all() and seconds[row, place] > 0
+    assert np.isfinite(seconds[1]).all() and len(set(ids[1].tolist())) == 150  # nothing has been watched
+    assert not np.array_equal(seconds[1], run.ranked([9999], k=150)[1][0])  # of whom not even the features are known
 
 
 def test_lists_are_the_best_of_the_candidates(run):
@@ -80,8 +95,7 @@ def test_lists_are_the_best_of_the_candidates(run):
         dots = vectors @ (table[bag].mean(0) + nobody)
         had = watched_by(run, world.user_ids[users[row]])
         kept = [i for i in np.argsort(-dots, kind="stable") if world.item_ids[site.items[i]] not in had][:20]
-        at = users[row : row + 1], site.items[kept][None], dots[None, kept]
-        scores = funnel.score(run.ranking, site, *at)[0]
+        scores = funnel.score(run.ranking, site, users[row : row + 1], site.items[kept][None])[0]
         order = np.argsort(-scores, kind="stable")[:5]
         np.testing.assert_array_equal(ids[row], world.item_ids[site.items[np.array(kept)[order]]])
         np.testing.assert_allclose(seconds[row], np.exp(scores[order]), rtol=1e-5)

@@ -1,7 +1,7 @@
 """zoo.train and zoo.load: what the command line does, from Python."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -396,10 +396,8 @@ def _run_funnel(
     held = folder / "run.json"
     if held.exists() and "parts" not in workdir.read_json(held, "run"):
         raise InputError(f"{folder} holds a run of one model: choose another --workdir")
-    parts: list[Run] = []
+    parts = []
     for name, job in zip(names.PARTS, jobs, strict=True):
-        if isinstance(job.interactions, Impressions):  # the ranking, whose impressions the candidates have scored
-            job = replace(job, interactions=funnel.passed_on(parts[0], job.interactions))
         record, prepared, state = fit(job, folder / name, **options)
         parts.append(Run(job, prepared, state, record, folder / name))
     identity = {**called, "seed": request.seed, "validate": request.validate, "parts": names.PARTS}

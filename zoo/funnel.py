@@ -1,11 +1,11 @@
 """The funnel: hundreds of videos by candidate generation, and of these a list by expected watch time.
 
     retrieved = the videos of largest u . v, of all that exist and that the user has not watched
-    list      = the k of these of largest score of the ranking, which knows u . v of each as one number more
+    list      = the k of these of largest score of the ranking
 
 Covington, Adams, Sargin 2016, "Deep Neural Networks for YouTube Recommendations" (RecSys), section 2. The search is
-one of zoo.inner_products. Two models that are trained one after the other meet here; both see what lies before one
-moment, `now`.
+one of zoo.inner_products. Two models that are trained by themselves meet here; both see what lies before one moment,
+`now`.
 """
 
 import time
@@ -29,7 +29,6 @@ from zoo.types import PADDING, TrainState
 
 RETRIEVED = 300  # videos that are ranked for a list
 BLOCK = 500  # users that are ranked at a time, which bounds the memory
-PAIRS = 100_000  # of a user and a video, whose vectors are held at a time
 
 
 class Trained(Protocol):
@@ -164,47 +163,18 @@ def searched(
     return np.where(places == PADDING, PADDING, site.items[np.where(places == PADDING, 0, places)]), scores
 
 
-def passed_on(candidates: Trained, impressions: Impressions) -> Impressions:
-    """Impressions with the `retrieval` score of each: what its user had watched before it, against its video.
-
-    A video is as the candidate generation knows it in the end, a user as it would have known them then.
-    """
-    prepared, watches = candidates.prepared, impressions.watches
-    moment = np.unique(impressions.timestamp, return_inverse=True)[1]
-    asked = impressions.user.astype(np.int64) * len(impressions) + moment  # of one user at one moment alike
-    _, first, query = np.unique(asked, return_index=True, return_inverse=True)
-    user, time = impressions.user[first], impressions.timestamp[first]
-    log, ranges = histories.until(watches, user, time, prepared.examples.spec.history_length)
-    columns = {"user": user, "history_start": ranges.start, "history_length": ranges.length}
-    constants = {**prepared.examples.constants, "history_log": log}
-    encoding = prepared.examples.user_encoding
-    if encoding is not None:
-        columns |= encoding.columns(watches, user, time)
-    queries = np.asarray(evaluate.query_vectors(prepared.model, candidates.state, constants, columns))
-    vectors = np.asarray(evaluate.item_vectors(prepared.model, candidates.state, prepared.examples.constants))
-    scores = np.empty(len(impressions), np.float32)
-    for start in range(0, len(scores), PAIRS):
-        part = slice(start, start + PAIRS)
-        scores[part] = np.einsum("nd,nd->n", queries[query[part]], vectors[impressions.item[part]])
-    return replace(impressions, retrieval=scores)
-
-
-def score(ranking: Trained, site: Site, users: np.ndarray, items: np.ndarray, retrieval: np.ndarray) -> np.ndarray:
-    """Scores of the ranking for videos [users, n] shown to each user now: float32 [users, n], -inf for PADDING.
-
-    `retrieval` float32 [users, n]: the scores with which they were found.
-    """
+def score(ranking: Trained, site: Site, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Scores of the ranking for videos [users, n] shown to each user now: float32 [users, n], -inf for PADDING."""
     parts = [slice(start, start + BLOCK) for start in range(0, len(users), BLOCK)]
-    return np.concatenate([_score(ranking, site, users[part], items[part], retrieval[part]) for part in parts])
+    return np.concatenate([_score(ranking, site, users[part], items[part]) for part in parts])
 
 
-def _score(ranking: Trained, site: Site, users: np.ndarray, items: np.ndarray, retrieval: np.ndarray) -> np.ndarray:
+def _score(ranking: Trained, site: Site, users: np.ndarray, items: np.ndarray) -> np.ndarray:
     examples = ranking.prepared.examples
     encoding = examples.page_encoding
     assert encoding is not None, "examples of impressions have an encoding"
     user, item = np.repeat(users, items.shape[1]), np.where(items == PADDING, 0, items).ravel()
-    now, shown = np.full(len(user), site.now), site.times_shown(user, item)
-    at = page_features.Asked(user, item, now, shown, np.where(items == PADDING, 0, retrieval).ravel())
+    at = page_features.Asked(user, item, np.full(len(user), site.now), site.times_shown(user, item))
     longest = examples.spec.history_length
     log, ranges = histories.apart(site.watches.item, histories.latest(site.first, users, longest), longest)
     start, length = (np.repeat(column, items.shape[1]) for column in ranges)
@@ -232,7 +202,7 @@ def recommend(
 ) -> Ranked:
     """The lists of user rows; at least k videos are retrieved."""
     items, retrieval = retrieve(candidates, search, site, users, max(retrieved, k), again=again)
-    return listed(items, score(ranking, site, users, items, retrieval), retrieval, k)
+    return listed(items, score(ranking, site, users, items), retrieval, k)
 
 
 def listed(items: np.ndarray, scores: np.ndarray, retrieval: np.ndarray, k: int) -> Ranked:
@@ -261,8 +231,8 @@ def expected_watch_seconds(
     site = site_at(world, now)
     users = np.sort(np.random.default_rng(0).permutation(site.stranger)[:num_users]).astype(np.int32)
     search = inner_products.exact(item_vectors(candidates, site))
-    items, retrieval = retrieve(candidates, search, site, users, max(retrieved, k))
-    ranked = np.take_along_axis(items, best(score(ranking, site, users, items, retrieval), k), axis=1)
+    items, _ = retrieve(candidates, search, site, users, max(retrieved, k))
+    ranked = np.take_along_axis(items, best(score(ranking, site, users, items), k), axis=1)
     # Matrices over the videos that exist, and a last column for no video, which brings nothing; nor does a watched one.
     places, shape = np.searchsorted(site.items, items), (len(users), len(site.items) + 1)
     unseen, found = np.ones(shape, bool), np.zeros(shape, bool)

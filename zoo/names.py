@@ -250,8 +250,7 @@ def funnel(request: Request, impressions: Impressions | None = None) -> tuple[Jo
     if impressions is None:
         found, digest, _ = data(data_name, Impressions, **request.reader)
         impressions = _need_impressions(found, data_name)
-    # What the candidate generation thinks of each impression is put in when it is trained.
-    ranking = job(requests[1], replace(impressions, retrieval=np.zeros(len(impressions), np.float32)))
+    ranking = job(requests[1], impressions)
     assert ranking.recipe.split is not None
     watches, log_time = impressions.watches, impressions.watches.timestamp
     assert log_time is not None, "the log of a site has times"

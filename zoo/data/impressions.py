@@ -12,8 +12,7 @@ from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
 
-# The columns with an entry a row.
-_ROWS = ("page", "user", "item", "timestamp", "click", "watch_seconds", "part", "retrieval")
+_ROWS = ("page", "user", "item", "timestamp", "click", "watch_seconds", "part")  # the columns with an entry a row
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class Impressions:
     watches: Interactions  # with times
     times_out_of_order: int = 0  # how often the rows went back in time as they were given
     part: np.ndarray | None = None  # int8 [n]: 0 train, 1 validation, 2 test
-    retrieval: np.ndarray | None = None  # float32 [n]: how a candidate generation scored the video (zoo.funnel)
     truth: Truth | None = None  # of a simulated site
 
     def __len__(self) -> int:
