@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks import tables, youtube_candidates
+from benchmarks import tables, youtube_candidates, youtube_ranking, youtube_serving
 from benchmarks.tables import Record, Table
 from benchmarks.youtube_part import Part
 
 
 PARTS: Mapping[str, Part] = {
     **youtube_candidates.PARTS,
+    **youtube_ranking.PARTS,
+    **youtube_serving.PARTS,
 }
 
 

@@ -143,9 +143,10 @@ def whole(
 def encoding_of(data: Any, examples: Examples) -> dict[str, np.ndarray]:
     """Raw values by row: ids of users and items, values and rows of each field, characters, classes.
 
-    `fields.NAME.values` are the raw values of a field and `fields.NAME.rows` their rows in `fields`, for the numbers of
-    a field `fields.NAME.edges` and `fields.NAME.rows` of each bucket between them. `pages.*` encode impressions as
-    zoo.data.page_features does, `users.*` users as zoo.data.user_features: the age of an example is the last number.
+    `fields.NAME.values` are the raw values of a field and `fields.NAME.rows` their rows in `fields`, for the numbers
+    of a field `fields.NAME.edges` and `fields.NAME.rows` of each bucket between them. `pages.*` encode impressions as
+    zoo.data.page_features and zoo.data.likeness do, `users.*` users as zoo.data.user_features: the age of an example
+    is the last number.
     """
     found = {}
     if isinstance(data, Interactions):
@@ -177,6 +178,7 @@ def encoding_of(data: Any, examples: Examples) -> dict[str, np.ndarray]:
         found["pages.videos"] = pages.videos
         found |= {f"pages.codes.{name}": rows for name, rows in pages.rows.items()}
         found |= {f"pages.quantiles.{name}": quantiles for name, quantiles in pages.quantiles.items()}
+        found |= {"pages.likeness": pages.factors[-1].vectors, "pages.watched": pages.factors[-1].watched}
     return found
 
 
