@@ -129,6 +129,17 @@ def _text(recipe: str, bar: float) -> Claim:
     )
 
 
+def _clothes(recipe: str, bar: float) -> Claim:
+    return Claim(
+        name=f"cnn-{recipe}-fashion-mnist",
+        model=f"cnn/{recipe}",
+        data="fashion-mnist",
+        metrics=("accuracy", "nats"),
+        bars=(Bar("accuracy", ">=", bar),),
+        in_tests=False,
+    )
+
+
 CLAIMS = (
     Claim(
         name="mf-gowalla",
@@ -298,8 +309,36 @@ CLAIMS = (
     _text("vanilla", 1.75),
     _text("lstm", 1.55),
     _text("gru", 1.55),
+    _clothes("small", 0.925),
+    _clothes("resnet", 0.935),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )
+
+# Of each model one, for the table of the README.
+HEADLINES = (
+    "mf-gowalla",
+    "lightgcn-gowalla",
+    "ngcf-gowalla",
+    "youtube-candidates-gowalla",
+    "mf-movielens-1m",
+    "fm-movielens-1m",
+    "deepfm-books",
+    "cnn-fm-books",
+    "ffm-frappe",
+    "deepfm-frappe",
+    "dcn-v2-frappe",
+    "wide-deep-adult",
+    "caser-amazon-beauty",
+    "gru4rec-amazon-beauty",
+    "gru4rec-diginetica",
+    "rnn-lstm-tiny-shakespeare",
+    "cnn-resnet-fashion-mnist",
+)
+
+
+def headlines() -> list[Claim]:
+    return [claim for claim in CLAIMS if claim.name in HEADLINES]
+
 
 # Shorter versions of claims that take long, with bars of their own: the tests run them, and nothing records them.
 SHORT = (
@@ -310,5 +349,21 @@ SHORT = (
         settings={"epochs": 1},
         metrics=_RANKED,
         bars=(Bar("recall@20", ">=", 0.2), Bar("recall@20", ">=", 1.5, "popularity")),
+    ),
+    Claim(
+        name="rnn-gru-tiny-shakespeare-short",
+        model="rnn/gru",
+        data="tiny-shakespeare",
+        settings={"width": 128, "epochs": 3},
+        metrics=("nats",),
+        bars=(Bar("nats", "<=", 1.95),),
+    ),
+    Claim(
+        name="cnn-small-fashion-mnist-short",
+        model="cnn/small",
+        data="fashion-mnist",
+        settings={"epochs": 1},
+        metrics=("accuracy",),
+        bars=(Bar("accuracy", ">=", 0.85),),
     ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from zoo.data import fields as zoo_fields
 from zoo.data import splits
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
@@ -98,6 +99,15 @@ def text(num_rows: int, size: int, exponent: float, seed: int) -> Text:
     return Text(zipf_ids(np.random.default_rng(seed), size, len(letters), exponent), letters)
 
 
+def images(num_rows: int, size: int, exponent: float, seed: int) -> Images:
+    """Up to 16,384 images as Fashion-MNIST's, of random bytes; rows and skew have no meaning here."""
+    del num_rows, exponent
+    rng = np.random.default_rng(seed)
+    size = min(size, 2**14)
+    image = rng.integers(0, 256, (size, 28, 28, 1), np.uint8)
+    return Images(image, rng.integers(0, 10, size, np.int32), np.arange(10).astype(str))
+
+
 def impressions(num_rows: int, size: int, exponent: float, seed: int) -> Impressions:
     """`size` impressions in pages of 8 among as many watches of as many users and items; one in 20 is clicked."""
     rng = np.random.default_rng(seed)
@@ -128,6 +138,7 @@ class Made:
 MADE: dict[type | str, Made] = {
     Interactions: Made(lambda rows, size, zipf, seed: interactions(rows, rows, size, zipf, seed)),
     Text: Made(text, split=splits.ending),
+    Images: Made(images),
     Impressions: Made(impressions),
     # A user, an item and bags of words have no likeness here: the steps of ratings are those of the other recipes.
     FieldTable: Made(fields, field_examples, fits=lambda recipe: recipe.metric == "auc"),

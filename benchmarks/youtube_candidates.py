@@ -27,6 +27,10 @@ SMALL = {
     "world": {"num_users": 200, "num_videos": 100, "num_watches": 3_000},
     "settings": {"epochs": 1, "batch_size": 256},
 }
+MANY_VIDEOS = {  # for what is about the number of classes, and about videos of all ages
+    "world": {"num_users": 20_000, "num_videos": 2_000, "num_watches": 1_200_000},
+    "settings": {"epochs": 2},
+}
 AGREES = 0.03  # relative, of recall
 CORRECTED = [name for name in LOSSES if name != "full" and "no logQ" not in name]
 
@@ -39,15 +43,15 @@ def features(options: argparse.Namespace) -> Iterator[Configuration]:
 
 
 def negatives(options: argparse.Namespace) -> Iterator[Configuration]:
-    small = SMALL if options.quick else {}
+    sizes = SMALL if options.quick else MANY_VIDEOS
     for seed in options.seeds:
-        yield Configuration("negatives", SETS["all"], (2,), seed=seed, **small)
+        yield Configuration("negatives", SETS["all"], (2,), seed=seed, **sizes)
 
 
 def age(options: argparse.Namespace) -> Iterator[Configuration]:
-    small = SMALL if options.quick else {}
+    sizes = SMALL if options.quick else MANY_VIDEOS
     for seed in options.seeds:
-        yield Configuration("age", (), (2,), seed=seed, **small)
+        yield Configuration("age", (), (2,), seed=seed, **sizes)
 
 
 def maps(records: Sequence[Record]) -> dict[str, dict[int, list[float]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks import tables, youtube_candidates, youtube_ranking
+from benchmarks import tables, youtube_candidates, youtube_ranking, youtube_serving
 from benchmarks.tables import Record, Table
 from benchmarks.youtube_part import Part
 
@@ -10,6 +10,7 @@ from benchmarks.youtube_part import Part
 PARTS: Mapping[str, Part] = {
     **youtube_candidates.PARTS,
     **youtube_ranking.PARTS,
+    **youtube_serving.PARTS,
 }
 
 

@@ -12,6 +12,7 @@ from zoo.__main__ import main
 from zoo.data import splits
 from zoo.data.simulate_pages import judge
 from zoo.errors import InputError
+from zoo.inner_products import exact, quantised
 
 
 pytestmark = pytest.mark.slow
@@ -105,9 +106,9 @@ def test_what_a_list_brings_is_the_sum_of_what_its_videos_bring(run):
     world = run.ranking.job.interactions
     now = int(run.ranking.prepared.split.test.timestamp.min())
     site = funnel.site_at(world, now)
-    vectors = funnel.item_vectors(run, site)
+    search = exact(funnel.item_vectors(run, site))
     users = np.arange(300, dtype=np.int32)
-    listed = funnel.recommend(run, run.ranking, vectors, site, users, 10).items
+    listed = funnel.recommend(run, run.ranking, search, site, users, 10).items
     user, item = np.repeat(users, 10), listed.ravel()
     before = world.timestamp < now
     shown = [np.sum(before & (world.user == u) & (world.item == i)) for u, i in zip(user, item, strict=True)]
@@ -144,6 +145,25 @@ def test_a_stranger_gets_a_list_and_is_told_so(run, capsys):
     assert float(score) == pytest.approx(nobody @ np.asarray(run.state.tables["video"])[row], abs=1e-4)
 
 
+def test_a_list_does_not_depend_on_who_else_is_asked(run):
+    """Nor on the order; the same call twice is the same bits."""
+    many = [17, 9999, 3, 299]
+    together, again = run.ranked(many, k=10), run.ranked(many, k=10)
+    for one, two in zip(together, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    for row, user in enumerate(many):
+        ids, seconds, _ = run.ranked([user], k=10)
+        np.testing.assert_array_equal(ids[0], together[0][row])
+        np.testing.assert_allclose(seconds[0], together[1][row], rtol=1e-5)
+
+
+def test_a_quantised_search_lists_the_same(run):
+    """Its candidates are scored in float32 too; a retrieval of all that there is leaves none to miss."""
+    exactly, quickly = (run.ranked([3, 9999], k=10, retrieved=50, search=search) for search in (exact, quantised))
+    for one, two in zip(exactly, quickly, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def described(tmp_path_factory):
     """The candidate generation of the recipe that reads searches, users and the age of an example."""
@@ -157,7 +177,7 @@ def test_a_new_user_is_known_by_searches_and_description(described):
     now, users = int(np.quantile(world.timestamp, 0.9)), np.array([3, 17], np.int32)
     watches = world.watches.take(~np.isin(world.watches.user, users))
     site = funnel.site_at(replace(world, watches=watches), now)
-    _, scores = funnel.retrieve(described, funnel.item_vectors(described, site), site, users, 5)
+    _, scores = funnel.retrieve(described, exact(funnel.item_vectors(described, site)), site, users, 5)
     tokens, length = world.watches.searches, examples.spec.search_length
     bags = [tokens.token[(tokens.user == u) & (tokens.timestamp < now)][-length:] for u in users]
     assert all(len(bag) > 0 for bag in bags)
@@ -184,7 +204,9 @@ def test_a_new_video_is_served(described):
     upload = world.watches.item_features["upload_time"]
     site = funnel.site_at(world, int(upload.max()) + 1)
     newest = int(upload.argmax())
-    found, _ = funnel.retrieve(described, funnel.item_vectors(described, site), site, np.array([3], np.int32), 150)
+    found, _ = funnel.retrieve(
+        described, exact(funnel.item_vectors(described, site)), site, np.array([3], np.int32), 150
+    )
     assert newest in found[0].tolist()
     ids, promised, _ = described.ranked([3, 10**6], k=5)
     assert np.isfinite(promised).all() and ids.shape == (2, 5)
@@ -248,7 +270,7 @@ def test_validation_looks_at_no_test_row(tmp_path):
         zoo.load(run.folder).evaluate()
 
 
-def test_a_file_of_ones_own(tmp_path):
+def test_a_file_of_ones_own(tmp_path, capsys):
     """No truth: the funnel is judged by the metrics of its two models."""
     rng = np.random.default_rng(0)
     rows = []
@@ -256,6 +278,7 @@ def test_a_file_of_ones_own(tmp_path):
         clicked = rng.integers(3)
         for place, item in enumerate(rng.permutation(30)[:3]):
             rows.append(f"{page % 20},v{item},{page},{int(place == clicked)},{30 * (place == clicked)}")
+        rows.append(f"quiet,v{page % 30},{page},0,0")  # who is shown much and clicks nothing: an empty history
     path = tmp_path / "shown.csv"
     path.write_text("\n".join(["user,item,timestamp,click,watch_seconds", *rows]))
     asked = ["train", "youtube/smoke", "--data", str(path), "--quiet", "--workdir", str(tmp_path / "run")]
@@ -263,3 +286,9 @@ def test_a_file_of_ones_own(tmp_path):
     found = zoo.load(tmp_path / "run")
     assert {"recall@10", "weighted_user_loss"} <= set(found.metrics) and found.evaluate() == found.metrics
     assert np.isfinite(found.ranked(["3"], k=2)[1]).any()
+    ids, seconds, _ = found.ranked(["quiet"], k=30)
+    assert np.isfinite(seconds).all() and len(set(ids[0].tolist())) == 30
+    capsys.readouterr()
+    assert main(["recommend", str(tmp_path / "run"), "--user", "quiet", "-k", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and not err

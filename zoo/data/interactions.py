@@ -24,6 +24,10 @@ class Searches:
     timestamp: np.ndarray  # int64 [m]
     num_tokens: int
 
+    def before(self, now: int) -> "Searches":
+        kept = self.timestamp < now
+        return Searches(self.user[kept], self.token[kept], self.timestamp[kept], self.num_tokens)
+
 
 @dataclass(frozen=True)
 class Interactions:

@@ -128,20 +128,24 @@ def next_watch_metrics(
 
     Items are ranked but for those that the user had watched by then. One is relevant: `map` is the mean of 1 / rank.
     """
-    queries = next_watch_queries(model, state, examples, split)
+    log, had = _had(split)
+    queries = _queries(model, state, examples, split, log, had)
     items = np.asarray(evaluate.item_vectors(model, state, examples.constants))
     if not (np.isfinite(queries).all() and np.isfinite(items).all()):
         raise FloatingPointError("the vectors hold NaN or infinity: training diverged, try a lower learning rate")
-    return _of_ranks(_ranks(queries, items, split.test.item, *_had(split)), names)
+    return _of_ranks(_ranks(queries, items, split.test.item, log, had), names)
 
 
 def next_watch_queries(model: Any, state: TrainState, examples: Examples, split: Split) -> np.ndarray:
     """Query vectors of the held-out watches, of all that came before each, held out or not: float32 [n, dim]."""
-    both, (log, had) = split.train.followed_by(split.test), _had(split)
+    return _queries(model, state, examples, split, *_had(split))
+
+
+def _queries(model, state, examples, split, log, had) -> np.ndarray:
     length = np.minimum(had.length, examples.spec.history_length)
     columns = {"user": split.test.user, "history_start": had.start + had.length - length, "history_length": length}
     if examples.user_encoding is not None:
-        columns |= examples.user_encoding.columns(both, split.test.user, split.test.timestamp)
+        columns |= examples.user_encoding.columns(split.test, split.test.user, split.test.timestamp)
     constants = {**examples.constants, "history_log": log}
     return np.asarray(evaluate.query_vectors(model, state, constants, columns))
 
