@@ -9,6 +9,7 @@ import numpy as np
 from zoo.data import fields as zoo_fields
 from zoo.data import splits
 from zoo.data.fields import FieldTable
+from zoo.data.images import Images
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split, SplitRule
@@ -98,6 +99,33 @@ def text(num_rows: int, size: int, exponent: float, seed: int) -> Text:
     return Text(zipf_ids(np.random.default_rng(seed), size, len(letters), exponent), letters)
 
 
+def titled(num_rows: int, size: int, exponent: float, seed: int) -> FieldTable:
+    """`size` ratings by users of items, titles of 1 to 12 words; a third of num_rows of each of them."""
+    rng, rows = np.random.default_rng(seed), num_rows // 3
+    words = zipf_ids(rng, 12 * rows, rows, exponent).reshape(rows, 12)
+    titles = np.where(np.arange(12) < rng.integers(1, 13, (rows, 1)), words, -1)
+    item = zipf_ids(rng, size, rows, exponent)
+    return FieldTable(
+        names=("user", "item"),
+        levels=(np.arange(rows),) * 2,
+        codes=np.stack([zipf_ids(rng, size, rows, exponent), item], axis=1),
+        numeric_names=(),
+        numbers=np.empty((size, 0), np.float32),
+        label=rng.integers(1, 11, size).astype(np.float32),
+        bag_names=("title",),
+        bag_levels=(np.arange(rows),),
+        bags=(titles[item],),
+    )
+
+
+def images(num_rows: int, size: int, exponent: float, seed: int) -> Images:
+    """At most 2^14 images of 28 x 28 grey pixels of noise and ten classes; rows and skew have no meaning here."""
+    del num_rows, exponent
+    rng, size = np.random.default_rng(seed), min(size, 2**14)
+    image = rng.integers(0, 256, (size, 28, 28, 1), dtype=np.uint8)
+    return Images(image, rng.integers(0, 10, size, dtype=np.int32), np.array([str(number) for number in range(10)]))
+
+
 def impressions(num_rows: int, size: int, exponent: float, seed: int) -> Impressions:
     """`size` impressions in pages of 8 among as many watches of as many users and items; one in 20 is clicked."""
     rng = np.random.default_rng(seed)
@@ -129,7 +157,9 @@ MADE: dict[type | str, Made] = {
     Interactions: Made(lambda rows, size, zipf, seed: interactions(rows, rows, size, zipf, seed)),
     Text: Made(text, split=splits.ending),
     Impressions: Made(impressions),
-    # A user, an item and bags of words have no likeness here: the steps of ratings are those of the other recipes.
+    Images: Made(images),
+    "cnn_fm": Made(titled),
+    # The other recipes of ratings are left out: their steps are those of clicks.
     FieldTable: Made(fields, field_examples, fits=lambda recipe: recipe.metric == "auc"),
 }
 
