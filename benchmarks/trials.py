@@ -163,11 +163,17 @@ def swept(task: Task, rule: Rule, rates: Array, order: Array, num_devices: int |
     """All rates as one program, the trials its leading axis, compiled for an `order` [k, batch] that all of them share:
     (rates, states, constants, columns, order) -> (states, metrics [rates, k]); and the states before the first step.
 
-    Under vmap; with `num_devices`, which must divide the rates, each device runs its part of them one after the other.
+    Under vmap, where the random draws and the search for duplicates, the same for all rates, are made once; with
+    `num_devices`, which must divide the rates, each device runs its part of them one after the other.
     """
     states = jax.vmap(lambda rate: first_state(task, rule, 0))(rates)
-    run = jax.vmap(with_rate(task, rule), in_axes=(0, 0, None, None, None))
-    if num_devices is not None:
+    if num_devices is None:
+        own = {name: {"slot": None, "rule": 0} for name in states.row_state}
+        axes = TrainState(None, 0, 0, 0, 0, own, None)
+        run = jax.vmap(with_rate(task, rule), in_axes=(0, axes, None, None, None), out_axes=(axes, 0))
+        slots = {name: held | {"slot": held["slot"][0]} for name, held in states.row_state.items()}
+        states = states.replace(step=states.step[0], key=states.key[0], row_state=slots)
+    else:
         one_by_one = with_rate(task, rule)
 
         def own(rates, states, constants, columns, order):
