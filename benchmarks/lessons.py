@@ -41,7 +41,6 @@ class Study:
 
 
 SMALL_NETWORK = {"widths": (8, 16), "depth": 1, "shift": 0, "flip": False}
-PLAIN_MF = {"embedding_dim": 32}
 STUDIES = (
     Study(
         "batch size",
@@ -57,14 +56,14 @@ STUDIES = (
     ),
     Study(
         "early stopping",
-        "deepfm/clicks",
-        "frappe",
+        "mf/rating",
+        "movielens-100k",
         "embedding_dim",
         (4, 16, 64),
-        "log_loss",
-        epochs=8,
-        rates=(1e-3,),
-        settings={"optimizer.l2": 0.0, "dropout": 0.0, "hidden_dims": (64, 32)},
+        "rmse",
+        epochs=30,
+        rates=(0.02,),
+        settings={"optimizer.l2": 0.0},
         each_epoch=True,
     ),
     Study(
@@ -76,18 +75,18 @@ STUDIES = (
         "rmse",
         epochs=40,
         rates=(0.02,),
-        settings=PLAIN_MF,
+        settings={"embedding_dim": 32},
     ),
     Study(
         "dropout",
         "deepfm/clicks",
-        "frappe",
+        "adult",
         "dropout",
         (0.0, 0.2, 0.4, 0.6, 0.8),
         "log_loss",
-        epochs=6,
+        epochs=12,
         rates=(1e-3,),
-        settings={"optimizer.l2": 0.0, "hidden_dims": (128, 64)},
+        settings={"batch_size": 512, "hidden_dims": (128, 64)},
     ),
     Study(
         "label smoothing",
@@ -105,9 +104,9 @@ STUDIES = (
 ENSEMBLES = (
     Ensemble("k-fold", "mf/rating", "movielens-100k", ensembles.k_fold, (0.0, 0.02, 0.05, 0.1, 0.2), 5, 0.02, 40),
     Ensemble("bagging", "mf/rating", "movielens-100k", ensembles.bagging, ensembles.DRAWS, 16, 0.02, 40, {"l2": 0.02}),
-    Ensemble("bagging of clicks", "deepfm/clicks", "adult", ensembles.bagging, ensembles.DRAWS, 16, 1e-3, 6),
+    Ensemble("bagging of clicks", "deepfm/clicks", "adult", ensembles.bagging, ensembles.DRAWS, 8, 1e-3, 6),
 )
-TRIAL_DATA = {"fashion-mnist": "shapes", "frappe": "planted", "adult": "planted", "movielens-100k": "simulated"}
+TRIAL_DATA = {"fashion-mnist": "shapes", "adult": "planted", "movielens-100k": "simulated"}
 
 
 def run(options: argparse.Namespace) -> int:
