@@ -9,8 +9,8 @@ from zoo.types import Spec
 
 
 def test_ngcf():
-    """24 entries, 11 nodes of 4 numbers, one layer to 3: the products with the graph, two with weights of 4 x 3, Adam on
-    the 11 x 4; 2 examples, 1 negative, vectors of 4 + 3 numbers."""
+    """24 entries, 11 nodes of 4 numbers, one layer to 3: the products with the graph, two with weights of 4 x 3, Adam
+    on the 11 x 4; 2 examples, 1 negative, vectors of 4 + 3 numbers."""
     recipe = replace(names.recipe("ngcf/paper")[2], batch_size=2)
     model = ngcf.NGCF(Spec(num_users=6, num_items=5, num_edges=24), 4, (3,))
     found = ngcf.cost(recipe, model)
