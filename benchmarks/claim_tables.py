@@ -15,9 +15,10 @@ def quality(records: Sequence[Record], claims: Sequence[Claim]) -> Table:
 
     Among the records may be those of the trees suite: claims on the same rows that have bars state their gap to them.
     """
-    lines, seeds = [], set()
+    lines, seeds, single = [], set(), False
     for claim, runs in _of_claims(records, claims):
         seeds |= {record["seed"] for record in runs}
+        single |= len(runs) == 1
         metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
         seconds = _seconds(runs)
         lines.append(
@@ -35,7 +36,9 @@ def quality(records: Sequence[Record], claims: Sequence[Claim]) -> Table:
                 f"{seconds:.1f}" if seconds else "-",
             )
         )
-    note = footnote(records, f"Mean ± standard deviation over seeds {', '.join(map(str, sorted(seeds)))}.")
+    several = f"Mean ± standard deviation over seeds {', '.join(map(str, sorted(seeds)))}"
+    alone = "; without ±, one seed" if single else ""
+    note = footnote(records, f"{several}{alone}." if len(seeds) > 1 else "One seed.")
     return Table(("model/recipe", "data (split)", "reached", "to compare", "seconds to train"), tuple(lines), note)
 
 

@@ -272,6 +272,32 @@ CLAIMS = (
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )
 
+# Of each model one, for the table of the README.
+HEADLINES = (
+    "mf-gowalla",
+    "lightgcn-gowalla",
+    "ngcf-gowalla",
+    "youtube-candidates-gowalla",
+    "mf-movielens-1m",
+    "fm-movielens-1m",
+    "deepfm-books",
+    "cnn-fm-books",
+    "ffm-frappe",
+    "deepfm-frappe",
+    "dcn-v2-frappe",
+    "wide-deep-adult",
+    "caser-amazon-beauty",
+    "gru4rec-amazon-beauty",
+    "gru4rec-diginetica",
+    "rnn-lstm-tiny-shakespeare",
+    "cnn-resnet-fashion-mnist",
+)
+
+
+def headlines() -> list[Claim]:
+    return [claim for claim in CLAIMS if claim.name in HEADLINES]
+
+
 # Shorter versions of claims that take long, with bars of their own: the tests run them, and nothing records them.
 SHORT = (
     Claim(

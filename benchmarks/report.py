@@ -25,6 +25,7 @@ FILES = (
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "quality": lambda records: claim_tables.quality(records, claims.CLAIMS),
+    "results": lambda records: claim_tables.quality(records, claims.headlines()),
     "throughput": tables.throughput,
     "rows": tables.rows,
     "sizes": sizes.table,
@@ -83,7 +84,8 @@ def read(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
 def sections(records: Mapping[str, Sequence[Record]]) -> dict[str, str]:
     """What stands between the markers of each suite that has records: a table a device."""
     found = {}
-    records = {**records, "quality": [*records.get("quality", ()), *records.get("trees", ())]}  # which states the gap
+    quality = [*records.get("quality", ()), *records.get("trees", ())]  # which states the gap
+    records = {**records, "quality": quality, "results": quality}
     for name, own in records.items():
         made = [TABLES[name](group) for _, group in sorted(tables.by_device(own).items())]
         parts = [tables.markdown(table) for table in made if table.rows]
