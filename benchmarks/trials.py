@@ -169,7 +169,7 @@ def swept(task: Task, rule: Rule, rates: Array, order: Array, num_devices: int |
     states = jax.vmap(lambda rate: first_state(task, rule, 0))(rates)
     if num_devices is None:
         own = {name: {"slot": None, "rule": 0} for name in states.row_state}
-        axes = TrainState(None, 0, 0, 0, 0, own, None)
+        axes = states.replace(step=None, params=0, tables=0, model_state=0, opt_state=0, row_state=own, key=None)
         run = jax.vmap(with_rate(task, rule), in_axes=(0, axes, None, None, None), out_axes=(axes, 0))
         slots = {name: held | {"slot": held["slot"][0]} for name, held in states.row_state.items()}
         states = states.replace(step=states.step[0], key=states.key[0], row_state=slots)
