@@ -79,14 +79,15 @@ STUDIES = (
     ),
     Study(
         "dropout",
-        "deepfm/clicks",
+        "wide_deep/clicks",
         "adult",
         "dropout",
         (0.0, 0.2, 0.4, 0.6, 0.8),
         "log_loss",
-        epochs=12,
+        epochs=20,
         rates=(1e-3,),
-        settings={"batch_size": 512, "hidden_dims": (128, 64)},
+        settings={"batch_size": 256, "hidden_dims": (128, 64)},
+        rows=4096,
     ),
     Study(
         "label smoothing",
