@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks import ensembles, lesson_tables, plot_lessons, quality, report, tables, trials
 from benchmarks.ensembles import Ensemble
@@ -195,7 +196,7 @@ def prepared(study: Study, value: Any) -> trials.Task:
     if study.rows is None:
         return task
     examples = replace(task.examples, train={name: x[: study.rows] for name, x in task.examples.train.items()})
-    split = Split(task.split.train.take(slice(study.rows)), task.split.test)
+    split = Split(task.split.train.take(np.arange(len(task.split.train)) < study.rows), task.split.test)
     return task._replace(examples=examples, split=split, columns=jax.tree.map(jnp.asarray, dict(examples.train)))
 
 
