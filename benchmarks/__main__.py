@@ -28,6 +28,7 @@ from benchmarks import (
     throughput_check,
     trees,
     tuning,
+    youtube,
 )
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
@@ -183,6 +184,12 @@ def parser() -> Parser:
     added.add_argument("--seed", type=int, default=0, metavar="N")
     added.add_argument("--curves", nargs="+", choices=graph.RECIPES, default=list(graph.RECIPES), metavar="RECIPE")
     added.add_argument("--minutes", type=float, default=60.0, metavar="N", help="of training a curve (default 60)")
+
+    added = suite("youtube", youtube.run, "the networks of Covington et al. 2016 on the simulated site, part by part")
+    added.add_argument("--quick", **quick)
+    added.add_argument("--parts", nargs="+", choices=youtube.PARTS, default=list(youtube.PARTS), metavar="NAME")
+    added.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102], metavar="N", help="of worlds and runs")
+    added.add_argument("--allocator", default="default", **allocators)
 
     added = suite("report", report.run, "write the tables of README.md and docs/benchmarks.md from the records")
     added.add_argument("--check", action="store_true", help="only compare; exit status 1 if a file would change")

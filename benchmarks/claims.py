@@ -67,6 +67,33 @@ def _simulated(seed: int) -> Claim:
     )
 
 
+def _pages(seed: int) -> Claim:
+    """Pages of a world that nothing was tuned on, judged by its truth; half a minute."""
+    bars = (Bar("odds_calibration", ">=", 0.9), Bar("odds_calibration", "<=", 1.1))
+    bars += (Bar("odds_calibration_worst", ">=", 0.75), Bar("odds_calibration_worst", "<=", 1.25))
+    return Claim(
+        name=f"youtube-ranking-simulated-{seed}",
+        model="youtube_ranking/watch",
+        data=f"simulated:seed={seed}",
+        metrics=("weighted_user_loss", "odds_calibration", "odds_calibration_worst"),
+        bars=(Bar("weighted_user_loss", "<=", 0.9, "video_mean"), *bars),
+        in_tests=seed == 100,
+    )
+
+
+def _funnel(seed: int) -> Claim:
+    """Lists of the funnel on such a world; a minute."""
+    others = ("candidates", "clicks_of_candidates", "popularity")
+    return Claim(
+        name=f"youtube-simulated-{seed}",
+        model="youtube/watch",
+        data=f"simulated:seed={seed}",
+        metrics=("expected_watch_seconds", "share_of_oracle"),
+        bars=tuple(Bar("expected_watch_seconds", ">=", 1.0, name) for name in others),
+        in_tests=False,
+    )
+
+
 def _frappe(model: str, bar: float, name: str, auc: float, log_loss: float) -> Claim:
     """Tested on the original rows."""
     published = Published(name, dict(zip(_CLICKS, (auc, log_loss), strict=True)), _FRAPPE)
@@ -102,6 +129,17 @@ def _text(recipe: str, bar: float) -> Claim:
     )
 
 
+def _clothes(recipe: str, bar: float) -> Claim:
+    return Claim(
+        name=f"cnn-{recipe}-fashion-mnist",
+        model=f"cnn/{recipe}",
+        data="fashion-mnist",
+        metrics=("accuracy", "nats"),
+        bars=(Bar("accuracy", ">=", bar),),
+        in_tests=False,
+    )
+
+
 CLAIMS = (
     Claim(
         name="mf-gowalla",
@@ -133,6 +171,8 @@ CLAIMS = (
         bars=(Bar("rmse", "<=", 0.925),),
     ),
     *(_simulated(seed) for seed in (100, 101, 102)),
+    *(_pages(seed) for seed in (100, 101, 102)),
+    *(_funnel(seed) for seed in (100, 101, 102)),
     Claim(
         name="lightgcn-gowalla",
         model="lightgcn/ranking",
@@ -269,6 +309,8 @@ CLAIMS = (
     _text("vanilla", 1.75),
     _text("lstm", 1.55),
     _text("gru", 1.55),
+    _clothes("small", 0.925),
+    _clothes("resnet", 0.935),
     Claim(name="popularity-gowalla", model="popularity/ranking", data="gowalla", metrics=_RANKED),
 )
 
@@ -307,5 +349,21 @@ SHORT = (
         settings={"epochs": 1},
         metrics=_RANKED,
         bars=(Bar("recall@20", ">=", 0.2), Bar("recall@20", ">=", 1.5, "popularity")),
+    ),
+    Claim(
+        name="rnn-gru-tiny-shakespeare-short",
+        model="rnn/gru",
+        data="tiny-shakespeare",
+        settings={"width": 128, "epochs": 3},
+        metrics=("nats",),
+        bars=(Bar("nats", "<=", 1.95),),
+    ),
+    Claim(
+        name="cnn-small-fashion-mnist-short",
+        model="cnn/small",
+        data="fashion-mnist",
+        settings={"epochs": 1},
+        metrics=("accuracy",),
+        bars=(Bar("accuracy", ">=", 0.85),),
     ),
 )

@@ -70,8 +70,6 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     scatter = _step_ms(
         _scatter_add, table, (ids, jnp.zeros((configuration.rows_a_step, configuration.dim))), configuration.steps
     )
-    source = jnp.zeros(configuration.copy_floats)
-    copy = _step_ms(_copy, jnp.ones(configuration.copy_floats), (source,), 1)
     matrix = configuration.matrix * (1 if jax.default_backend() == "cpu" else 4)
     single, half = (
         _step_ms(lambda x, y: x @ y, square, (square + 0,), 1, donate=False)
@@ -80,7 +78,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     dispatch = _step_ms(lambda x: x + 1, jnp.zeros(()), (), 1, repeats=200)
     operation = _step_ms(_chain, jnp.zeros(512), (), CHAIN * CHAINS)
     return {
-        "copy_gb_per_s": 2 * 4 * configuration.copy_floats / copy / 1e6,
+        "copy_gb_per_s": copy_gb_per_s(configuration.copy_floats),
         "gather_gb_per_s": row_bytes / gather / 1e6,
         "scatter_add_gb_per_s": 2 * row_bytes / scatter / 1e6,
         "matrix": matrix,
@@ -89,6 +87,11 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         "dispatch_us": 1e3 * dispatch,
         "operation_us": 1e3 * operation,
     }
+
+
+def copy_gb_per_s(floats: int = Configuration.copy_floats) -> float:
+    copy_ms = _step_ms(_copy, jnp.ones(floats), (jnp.zeros(floats),), 1)
+    return 2 * 4 * floats / copy_ms / 1e6
 
 
 def _copy(target, source):

@@ -10,7 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, convolutions, lesson_tables, optimizer_tables, scaling, sizes, tables
+from benchmarks import (
+    claim_tables,
+    claims,
+    convolutions,
+    lesson_tables,
+    optimizer_tables,
+    scaling,
+    sizes,
+    tables,
+    youtube_parts,
+)
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -20,7 +30,10 @@ RECORDS = ROOT / "benchmarks" / "records"
 EXPECTED = ROOT / "zoo" / "expected.json"
 FILES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "feature-interactions", "optimizers")),
+    *(
+        ROOT / "docs" / f"{page}.md"
+        for page in ("benchmarks", "convolutions", "feature-interactions", "optimizers", "youtube")
+    ),
 )
 
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
@@ -41,6 +54,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "optimizers": optimizer_tables.table,
     "sweep": optimizer_tables.sweep,
     "lessons": lesson_tables.table,
+    "youtube": youtube_parts.table,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- /?report:([\w-]+) -->")

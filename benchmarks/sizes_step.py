@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import isolated, throughput_step, timing
-from zoo import chunks, make_train_step, scan_steps
+from zoo import chunks, make_train_step, names, scan_steps
+from zoo.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,25 +26,29 @@ class Configuration:
 
 
 def measure(configuration: Configuration) -> dict[str, Any]:
+    return in_turns(configuration, names.recipe(configuration.model)[2])
+
+
+def in_turns(configuration: Configuration, recipe: Recipe) -> dict[str, Any]:
     """Milliseconds a step of each turn, by rows. All sizes take their turn within the same second, so that whatever
     else the machine does slows all of them, and a ratio within a turn is that of the sizes."""
-    names = {"model", "interactions", "zipf", "batch_size", "embedding_dim", "seed"}
-    given = {name: value for name, value in vars(configuration).items() if name in names}
+    taken = {"model", "interactions", "zipf", "batch_size", "embedding_dim", "seed"}
+    given = {name: value for name, value in vars(configuration).items() if name in taken}
     calls, distinct = {}, {}
     for rows in configuration.rows:
-        recipe, prepared = throughput_step.prepared_job(throughput_step.Configuration(rows=rows, **given))
-        recipe = replace(recipe, epochs=1)
+        sized = throughput_step.Configuration(rows=rows, **given)
+        own, prepared = throughput_step.prepared_recipe(sized, replace(recipe, epochs=1))
         put = partial(jax.tree.map, jnp.asarray)
-        assert recipe.objective is not None, "a closed form has no step to time"
-        scan = scan_steps(make_train_step(prepared.model, recipe.objective, prepared.optimizer))
+        assert own.objective is not None, "a closed form has no step to time"
+        scan = scan_steps(make_train_step(prepared.model, own.objective, prepared.optimizer))
         state, constants = prepared.initial(), put(dict(prepared.examples.constants))
         columns = put(dict(prepared.examples.train))
-        order = put(chunks.epoch_order(prepared.examples, recipe, configuration.seed, 0)[: configuration.steps])
+        order = put(chunks.epoch_order(prepared.examples, own, configuration.seed, 0)[: configuration.steps])
         compiled, _ = timing.compile_apart(scan, state, constants, columns, order)
         timing.check_in_place(compiled, state.tables)
         state, _ = jax.block_until_ready(compiled(state, constants, columns, order))
         calls[rows] = [compiled, state, (constants, columns, order)]
-        distinct[rows] = throughput_step.distinct_rows(prepared.examples, recipe.batch_size)
+        distinct[rows] = throughput_step.distinct_rows(prepared.examples, own.batch_size)
     step_ms: dict[int, list[float]] = {rows: [] for rows in calls}
     with timing.no_compilation():
         for _ in range(configuration.turns):

@@ -119,11 +119,12 @@ def titled(num_rows: int, size: int, exponent: float, seed: int) -> FieldTable:
 
 
 def images(num_rows: int, size: int, exponent: float, seed: int) -> Images:
-    """At most 2^14 images of 28 x 28 grey pixels of noise and ten classes; rows and skew have no meaning here."""
+    """Up to 16,384 images as Fashion-MNIST's, of random bytes; rows and skew have no meaning here."""
     del num_rows, exponent
-    rng, size = np.random.default_rng(seed), min(size, 2**14)
-    image = rng.integers(0, 256, (size, 28, 28, 1), dtype=np.uint8)
-    return Images(image, rng.integers(0, 10, size, dtype=np.int32), np.array([str(number) for number in range(10)]))
+    rng = np.random.default_rng(seed)
+    size = min(size, 2**14)
+    image = rng.integers(0, 256, (size, 28, 28, 1), np.uint8)
+    return Images(image, rng.integers(0, 10, size, np.int32), np.arange(10).astype(str))
 
 
 def impressions(num_rows: int, size: int, exponent: float, seed: int) -> Impressions:
@@ -156,8 +157,8 @@ class Made:
 MADE: dict[type | str, Made] = {
     Interactions: Made(lambda rows, size, zipf, seed: interactions(rows, rows, size, zipf, seed)),
     Text: Made(text, split=splits.ending),
-    Impressions: Made(impressions),
     Images: Made(images),
+    Impressions: Made(impressions),
     "cnn_fm": Made(titled),
     # The other recipes of ratings are left out: their steps are those of clicks.
     FieldTable: Made(fields, field_examples, fits=lambda recipe: recipe.metric == "auc"),

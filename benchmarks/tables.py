@@ -141,6 +141,7 @@ def limits(records: Sequence[Record]) -> Table:
 def peers(records: Sequence[Record]) -> Table:
     """A line a figure: the medians over the turns, and how many times as fast ours is, turn by turn."""
     lines: list[tuple[str, ...]] = []
+    spent: list[str] = []
     for record in newest(records, lambda record: record["comparison"]):
         if "unavailable" in record:
             lines.append((record["comparison"], record["peer"], "-", "-", "-", "-", "-", record["unavailable"]))
@@ -158,20 +159,30 @@ def peers(records: Sequence[Record]) -> Table:
                     f"{sides[0]} {figure['unit']}",
                     f"{sides[1]} {figure['unit']}",
                     f"{figure['ratio']:.2f} ({least:.2f} to {most:.2f})",
-                    f"{figure['least_ratio']:.2f}",
+                    f"{figure['least_ratio']:.2f}" if figure["least_ratio"] else "-",
                     f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}",
                     "met" if met(figure) else "MISSED",
                 )
             )
+            spent += [f"{figure['name']}: {_spent(record['turns'])}."] if "shares" in record["turns"]["ours"][0] else []
     header = ("what", "peer", "ours", "theirs", "times as fast (least to most)", "asked", "quality", "verdict")
-    return Table(header, tuple(lines), footnote(records))
+    return Table(header, tuple(lines), footnote(records, " ".join(spent)))
+
+
+def _spent(turns: Mapping[str, Any]) -> str:
+    """What each side spends a step on, the median over the turns."""
+    sides = []
+    for side in ("ours", "theirs"):
+        parts = {name: _median([turn["shares"][name] for turn in turns[side]]) for name in turns[side][0]["shares"]}
+        sides.append(f"{side} " + ", ".join(f"{100 * share:.0f} % {name}" for name, share in parts.items()))
+    return "; ".join(sides)
 
 
 def met(figure: Mapping[str, Any]) -> bool:
-    """Fast enough, at no worse a quality as far as the table shows it."""
+    """Fast enough, at no worse a quality as far as the table shows it. A loss is of steps that both sides did."""
     ours, theirs = (round(statistics.mean(figure[f"quality_{side}"]), 4) for side in ("ours", "theirs"))
     no_worse = ours <= theirs if figure["metric"] in LOWER_IS_BETTER else ours >= theirs
-    return no_worse and figure["ratio"] >= figure["least_ratio"]
+    return (no_worse or figure["metric"] == "loss") and figure["ratio"] >= figure["least_ratio"]
 
 
 def streaming(records: Sequence[Record]) -> Table:

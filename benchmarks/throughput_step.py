@@ -134,13 +134,16 @@ def distinct_rows(examples: Examples, batch_size: int, most: int = 8) -> float |
 
 
 def prepared_job(configuration: Configuration) -> tuple[Recipe, Prepared]:
+    return prepared_recipe(configuration, names.recipe(configuration.model)[2])
+
+
+def prepared_recipe(configuration: Configuration, recipe: Recipe) -> tuple[Recipe, Prepared]:
     """The recipe with the overrides asked for, prepared on made-up data as zoo.run prepares a job."""
-    model, _, recipe = names.recipe(configuration.model)
     settings = {name: getattr(configuration, name) for name in SETTINGS}
     recipe = override(recipe, {name: value for name, value in settings.items() if value is not None})
     # Made-up labels teach nothing, and a row in a tenth of all examples diverges at a rate tuned on real data.
     recipe = replace(recipe, learning_rate=recipe.learning_rate / 100)
-    made = synthetic.made(model, recipe)
+    made = synthetic.made(configuration.model.partition("/")[0], recipe)
     if isinstance(made, str):
         raise InputError(f"{configuration.model}: {made}")
     recipe = replace(recipe, examples=made.examples or recipe.examples, split=recipe.split or made.split, repeats=None)

@@ -25,7 +25,7 @@ ROWS = [
     ["evaluate"],
     [
         "recipe search objectives sampled_objectives metrics negatives optimizers row_optimizers schedules layers"
-        " following augmentation convolution embedding recurrent graph parallel memory processes"
+        " inner_products following augmentation convolution embedding recurrent graph parallel memory processes"
     ],
     ["types", "data", "records", "stacks"],
     ["errors"],

@@ -1,6 +1,6 @@
 """zoo.train and zoo.load: what the command line does, from Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from zoo import checkpoint, evaluate, export, funnel, names, parallel, processes, records, tasks, workdir
+from zoo import (
+    checkpoint,
+    evaluate,
+    export,
+    funnel,
+    inner_products,
+    names,
+    parallel,
+    processes,
+    records,
+    tasks,
+    workdir,
+)
 from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
@@ -20,6 +32,7 @@ from zoo.data.splits import Data, Split
 from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.generate import generate
+from zoo.inner_products import Search
 from zoo.recipe import function_of
 from zoo.run import Job, Prepared, fit, prepare
 from zoo.types import PADDING, TrainState
@@ -210,17 +223,24 @@ class FunnelRun(Run):
         return self.ranked(users, k)[:2]
 
     def ranked(
-        self, users: Any, k: int = 10, *, again: bool = False, retrieved: int = funnel.RETRIEVED
+        self,
+        users: Any,
+        k: int = 10,
+        *,
+        again: bool = False,
+        retrieved: int = funnel.RETRIEVED,
+        search: Callable[[jax.Array], Search] = inner_products.exact,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Raw item ids, what the ranking promises (expected watch seconds) and retrieval scores, each [users, k].
 
         Of the `retrieved` candidates of each user, as of the last moment of the data; what the user has watched is left
-        out, unless `again`. An id that the data does not have is of a new user. Filled up as in Run.recommend.
+        out, unless `again`. An id that the data does not have is of a new user. Filled up as in Run.recommend. `search`
+        is a way to find candidates, exact or quantised (zoo.inner_products).
         """
         _check_length(k)
         rows = find_rows(users, self.user_ids)
-        rows = np.where(rows < 0, self._site.stranger, rows)
-        parts = self, self.ranking, self._vectors, self._site
+        rows = np.where(rows < 0, self.site.stranger, rows)
+        parts = self, self.ranking, self.ready(search), self.site
         found = funnel.recommend(*parts, rows, k, retrieved=retrieved, again=again)
         missing, predict = found.items == PADDING, self.ranking.job.recipe.predict
         assert predict is not None, "a recipe of impressions says what its scores are"
@@ -249,12 +269,18 @@ class FunnelRun(Run):
         return {name: found[name] for name in names or found}
 
     @cached_property
-    def _site(self) -> funnel.Site:
+    def site(self) -> funnel.Site:
         return funnel.site_at(self._shown, funnel.after_all(self._shown))
 
+    def ready(self, search: Callable[[jax.Array], Search]) -> Search:
+        """The items, made ready once."""
+        if search not in self._searches:
+            self._searches[search] = search(funnel.item_vectors(self, self.site))
+        return self._searches[search]
+
     @cached_property
-    def _vectors(self) -> jax.Array:
-        return funnel.item_vectors(self, self._site)
+    def _searches(self) -> dict[Callable[[jax.Array], Search], Search]:
+        return {}
 
     @property
     def _shown(self) -> Impressions:

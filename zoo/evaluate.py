@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from zoo import metrics
+from zoo import inner_products, metrics
 from zoo.data.fields import FieldTable
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.embedding import to_collection
 from zoo.errors import InputError
+from zoo.inner_products import Search
 from zoo.optimizers import eval_params
 from zoo.recipe import Examples
 from zoo.types import PADDING, Batch, TrainState, fill_of
@@ -30,8 +31,8 @@ CLICK_METRICS = ("auc", "log_loss", "accuracy", "calibration")
 RATING_METRICS = ("rmse", "mae")
 RANKING_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 BLOCK_BYTES = 2**25  # scores of one block of users: about what stays in a CPU's cache
+PAIRS = 256  # items to leave out of a block of lists, at least: one compiled call for most users
 WHOLE = "map"  # average precision over the list of all items
-CHUNK = 128  # items a chunk of the two-level top-k
 
 
 class Lists(NamedTuple):
@@ -76,22 +77,25 @@ def score(
 def top_items(
     queries: Array, items: Array, users: np.ndarray, seen: Lists | None, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items of each query by dot product, exactly: ids int32 and scores float32, both [queries, k], best
-    first.
+    """The k best items of each query by dot product, exactly: see `found_by`."""
+    return found_by(inner_products.exact(items), queries, users, seen, k)
+
+
+def found_by(
+    search: Search, queries: Array, users: np.ndarray, seen: Lists | None, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a search finds best for each query: ids int32 and scores float32, both [queries, k], best first.
 
     Query i belongs to user `users[i]`, whose `seen` items are left out (None: nothing is). Where fewer than k items are
     left, the rest of the list is PADDING with score -inf. Raises FloatingPointError on NaN or infinite vectors.
     """
-    _check_finite(queries, "query vectors")
-    _check_finite(items, "item vectors")
-    num_items, k_found = items.shape[0], min(k, items.shape[0])
-    padded = -(-num_items // CHUNK) * CHUNK
-    block = max(1, min(len(users), BLOCK_BYTES // (4 * padded)))
+    inner_products.check_finite(queries, "query vectors")
+    k_found = min(k, search.num_items)
+    block = max(1, min(len(users), BLOCK_BYTES // (4 * inner_products.padded_size(search.num_items))))
     num_blocks = -(-len(users) // block)
-    items = jnp.pad(items, ((0, padded - num_items), (0, 0)))
     queries = jnp.pad(queries, ((0, num_blocks * block - len(users)), (0, 0))).reshape(num_blocks, block, -1)
     hidden = _hidden_pairs(users, seen, num_blocks, block)
-    ids, scores = _top_of_blocks(items, queries, *hidden, num_items, k_found)
+    ids, scores = inner_products.top_of_blocks(search.best, search.arrays, queries, *hidden, search.num_items, k_found)
     ids = np.asarray(ids).reshape(-1, k_found)[: len(users)]
     scores = np.asarray(scores).reshape(-1, k_found)[: len(users)]
     ids = np.where(np.isneginf(scores), PADDING, ids)
@@ -110,26 +114,10 @@ def similar_items(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray,
     return top_items(units[rows], units, np.arange(len(rows)), itself, k)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _top_of_blocks(items: Array, queries: Array, hidden_rows: Array, hidden_items: Array, num_items: int, k: int):
-    """Two-level top-k: the k best items lie in the k chunks with the best maxima, so only those are sorted."""
-
-    def top(block):
-        query, rows, columns = block
-        scores = query @ items.T  # [users, padded items]
-        scores = scores.at[rows, columns].set(-jnp.inf, mode="drop")
-        scores = jnp.where(jnp.arange(scores.shape[1]) < num_items, scores, -jnp.inf)
-        chunks = scores.reshape(len(scores), -1, CHUNK)
-        _, best = jax.lax.top_k(chunks.max(-1), min(k, chunks.shape[1]))
-        candidates = jnp.take_along_axis(chunks, best[:, :, None], axis=1).reshape(len(scores), -1)
-        values, place = jax.lax.top_k(candidates, k)
-        return jnp.take_along_axis(best, place // CHUNK, axis=1) * CHUNK + place % CHUNK, values
-
-    return jax.lax.map(top, (queries, hidden_rows, hidden_items))
-
-
 def _hidden_pairs(users: np.ndarray, seen: Lists | None, num_blocks: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """(row in block, item) of each item to leave out, int32 [blocks, pairs], padded with positions out of range."""
+    """(row in block, item) of each item to leave out, int32 [blocks, pairs], padded with positions out of range.
+
+    The number of pairs is a power of two, at least PAIRS, so that a user's own number compiles nothing."""
     if seen is None:
         return np.full((num_blocks, 1), PADDING, np.int32), np.full((num_blocks, 1), PADDING, np.int32)
     counts = seen.offsets[users + 1] - seen.offsets[users]
@@ -138,7 +126,8 @@ def _hidden_pairs(users: np.ndarray, seen: Lists | None, num_blocks: int, block:
     items = seen.items[np.repeat(seen.offsets[users], counts) + within]
     per_block = np.bincount(query // block, minlength=num_blocks)
     place = np.arange(len(query)) - np.repeat(np.cumsum(per_block) - per_block, per_block)
-    shape = (num_blocks, max(1, per_block.max(initial=0)))
+    pairs = max(PAIRS, int(per_block.max(initial=0)))
+    shape = (num_blocks, 1 << (pairs - 1).bit_length())
     rows, columns = np.full(shape, PADDING, np.int32), np.full(shape, PADDING, np.int32)
     rows[query // block, place] = query % block
     columns[query // block, place] = items
@@ -284,7 +273,7 @@ def ratings(
         if name not in known:
             raise InputError(f"metric {name!r} does not judge ratings: there are {', '.join(known)}")
     predicted = score(model, state, examples.constants, examples.test)
-    _check_finite(predicted, "scores")
+    inner_products.check_finite(predicted, "scores")
     predicted = np.clip(np.asarray(predicted), *(examples.spec.rating_range or (None, None)))
     return {name: known[name](predicted, split.test.ratings) for name in names}
 
@@ -294,7 +283,7 @@ def clicks(
 ) -> dict[str, float]:
     """Metrics of a Scorer whose scores are logits, on all held-out rows; "gauc" groups them by the field `user`."""
     logits = score(model, state, examples.constants, examples.test)
-    _check_finite(logits, "scores")
+    inner_products.check_finite(logits, "scores")
     return click_metrics(np.asarray(logits), split.test, names)
 
 
@@ -313,11 +302,6 @@ def click_metrics(logits: np.ndarray, test: FieldTable, names: Sequence[str] = C
         else:
             raise InputError(f"metric {name!r} does not judge clicks: there are {', '.join([*known, 'gauc'])}")
     return found
-
-
-def _check_finite(values: Array, what: str) -> None:
-    if not bool(jnp.isfinite(values).all()):
-        raise FloatingPointError(f"the {what} hold NaN or infinity: training diverged, try a lower learning rate")
 
 
 def _in_blocks(

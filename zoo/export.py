@@ -8,7 +8,8 @@ The file is an .npz. Of each part of a model (`query`, `score`, `ranking`) it ho
 and beside them the matrix of all items (`items` float32 [items, dim]; a score is query . item) and raw ids by row
 (`item_ids`, `user_ids`). `manifest` is JSON text that says which inputs a part takes, with their types and shapes: a
 dict of arrays whose first axis is "batch", of any length. A `history` is int32 [batch, longest], the rows of the items
-that a user had, oldest first, then -1. `load` reads the file; so do numpy and jax.export alone.
+that a user had, oldest first, then -1; so are `searches`, of tokens. `load` reads the file; so do numpy and jax.export
+alone.
 """
 
 import json
@@ -34,7 +35,11 @@ from zoo.types import TrainState
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 NOT_INPUTS = {"label", "weight", "mask", "place"}
-HISTORY = {"history_start", "history_length"}  # columns that point into a log; an exported model is given the rows
+# Columns that point into a log, by the input that an exported model is given in their place: the rows of the log.
+BAGS = {
+    "history": ("history_start", "history_length", "history_log"),
+    "searches": ("search_start", "search_length", "search_log"),
+}
 
 
 class Part(NamedTuple):
@@ -55,18 +60,20 @@ def part(name: str, model: Any, state: TrainState, examples: Examples) -> Part:
     held = {"variables": variables, "prepared": _prepared(model, variables) if name == "query" else ()}
     leaves, tree = jax.tree.flatten(held)
     columns = {n: c for n, c in (examples.test if name == "query" else examples.train).items() if n not in NOT_INPUTS}
-    shapes = {n: (c.dtype, c.shape[1:]) for n, c in columns.items() if n not in HISTORY}
-    if columns.keys() & HISTORY:
-        shapes["history"] = np.dtype(np.int32), (examples.spec.history_length,)
+    pointers = {name for start, length, _ in BAGS.values() for name in (start, length)}
+    shapes = {n: (c.dtype, c.shape[1:]) for n, c in columns.items() if n not in pointers}
+    longest = {"history": examples.spec.history_length, "searches": examples.spec.search_length}
+    bags = {name: pointing for name, pointing in BAGS.items() if pointing[0] in columns}
+    shapes |= {name: (np.dtype(np.int32), (longest[name],)) for name in bags}
 
     def answer(leaves: list[Any], inputs: Mapping[str, Array]) -> Array:
         held, batch = jax.tree.unflatten(tree, leaves), dict(inputs)
         variables = held["variables"]
-        if "history" in batch:
-            rows = batch.pop("history")
-            batch["history_start"] = rows.shape[1] * jnp.arange(rows.shape[0], dtype=jnp.int32)
-            batch["history_length"] = jnp.sum((rows >= 0).astype(jnp.int32), axis=1)
-            variables = variables | {"constants": variables["constants"] | {"history_log": rows.reshape(-1)}}
+        for bag, (start, length, log) in bags.items():
+            rows = batch.pop(bag)
+            batch[start] = rows.shape[1] * jnp.arange(rows.shape[0], dtype=jnp.int32)
+            batch[length] = jnp.sum((rows >= 0).astype(jnp.int32), axis=1)
+            variables = variables | {"constants": variables["constants"] | {log: rows.reshape(-1)}}
         if name == "query":
             return model.apply(variables, batch, held["prepared"], method="query")
         return model.apply(variables, batch)
@@ -136,9 +143,10 @@ def whole(
 def encoding_of(data: Any, examples: Examples) -> dict[str, np.ndarray]:
     """Raw values by row: ids of users and items, values and rows of each field, characters, classes.
 
-    `fields.NAME.values` are the raw values of a field and `fields.NAME.rows` their rows in `fields`, for the numbers of
-    a field `fields.NAME.edges` and `fields.NAME.rows` of each bucket between them. `pages.*` encode impressions as
-    zoo.data.page_features does.
+    `fields.NAME.values` are the raw values of a field and `fields.NAME.rows` their rows in `fields`, for the numbers
+    of a field `fields.NAME.edges` and `fields.NAME.rows` of each bucket between them. `pages.*` encode impressions as
+    zoo.data.page_features and zoo.data.likeness do, `users.*` users as zoo.data.user_features: the age of an example
+    is the last number.
     """
     found = {}
     if isinstance(data, Interactions):
@@ -160,11 +168,17 @@ def encoding_of(data: Any, examples: Examples) -> dict[str, np.ndarray]:
                 found |= {f"fields.{name}.edges": cut, f"fields.{name}.rows": offset + 1 + np.arange(len(cut) + 1)}
     if examples.vocabulary is not None:
         found["characters"] = examples.vocabulary.characters
+    if examples.user_encoding is not None:
+        users = examples.user_encoding
+        found |= {f"users.codes.{name}": rows for name, rows in users.rows.items()}
+        found |= {f"users.numbers.{name}": np.array(between) for name, between in users.ranges.items()}
+        found |= {} if users.training is None else {"users.training": np.array(users.training)}
     if examples.page_encoding is not None:
         pages = examples.page_encoding
         found["pages.videos"] = pages.videos
         found |= {f"pages.codes.{name}": rows for name, rows in pages.rows.items()}
         found |= {f"pages.quantiles.{name}": quantiles for name, quantiles in pages.quantiles.items()}
+        found |= {"pages.likeness": pages.factors[-1].vectors, "pages.watched": pages.factors[-1].watched}
     return found
 
 

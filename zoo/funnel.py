@@ -4,7 +4,8 @@
     list      = the k of these of largest score of the ranking
 
 Covington, Adams, Sargin 2016, "Deep Neural Networks for YouTube Recommendations" (RecSys), section 2. The search is
-exact. Two models that are trained by themselves meet here; both see what lies before one moment, `now`.
+one of zoo.inner_products. Two models that are trained by themselves meet here; both see what lies before one moment,
+`now`.
 """
 
 import time
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jax import Array
 
-from zoo import evaluate
+from zoo import evaluate, inner_products
 from zoo.data import histories, page_features
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
 from zoo.data.simulate_pages import judge
 from zoo.evaluate import Lists
+from zoo.inner_products import Search
 from zoo.run import Job, Prepared
 from zoo.types import PADDING, TrainState
 
@@ -55,7 +57,7 @@ class Site:
     """What is known at a moment. The user after the last is a stranger, of whom nothing is known."""
 
     now: int
-    watches: Interactions  # before now, in order of user and time
+    watches: Interactions  # before now, in order of user and time, as are the searches
     first: np.ndarray  # int64 [num_users + 2]: where the watches of each user begin
     shown: np.ndarray  # int64 ascending: user * num_items + item of each impression before now
     items: np.ndarray  # int32 ascending: the videos that exist
@@ -64,6 +66,11 @@ class Site:
     @property
     def stranger(self) -> int:
         return self.watches.num_users - 1
+
+    def watched_by(self, users: np.ndarray) -> Interactions:
+        """The watches of some users, in order of user and time."""
+        rows = [np.arange(self.first[user], self.first[user + 1]) for user in np.unique(users)]
+        return self.watches.take(np.concatenate(rows))
 
     def times_shown(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         pairs = user.astype(np.int64) * self.watches.num_items + item
@@ -76,6 +83,8 @@ def site_at(impressions: Impressions, now: int) -> Site:
     assert log.timestamp is not None, "the log of a site has times"
     order = np.lexsort((log.timestamp, log.user))
     watches = _with_stranger(log.take(order[log.timestamp[order] < now]))
+    if log.searches is not None:
+        watches = replace(watches, searches=log.searches.before(now))
     upload = log.item_features.get(page_features.UPLOAD)
     items = np.flatnonzero(np.full(log.num_items, True) if upload is None else upload < now).astype(np.int32)
     earlier = impressions.take(impressions.timestamp < now)
@@ -118,19 +127,39 @@ def item_vectors(candidates: Trained, site: Site) -> Array:
     return evaluate.item_vectors(prepared.model, candidates.state, prepared.examples.constants)[site.items]
 
 
+def query_vectors(candidates: Trained, site: Site, users: np.ndarray) -> Array:
+    """Of user rows, of what is known of them: float32 [users, dim]. What is read does not grow with the logs."""
+    prepared = candidates.prepared
+    longest = prepared.examples.spec.history_length
+    log, ranges = histories.apart(site.watches.item, histories.latest(site.first, users, longest), longest)
+    columns = {"user": users, "history_start": ranges.start, "history_length": ranges.length}
+    constants = {**prepared.examples.constants, "history_log": log}
+    encoding = prepared.examples.user_encoding
+    if encoding is not None:
+        columns |= encoding.columns(site.watches, users, None)
+    if encoding is not None and encoding.num_tokens and site.watches.searches is not None:
+        found = histories.Ranges(columns["search_start"], columns["search_length"])
+        log, ranges = histories.apart(site.watches.searches.token, found, encoding.longest)
+        columns |= {"search_start": ranges.start, "search_length": ranges.length}
+        constants["search_log"] = log
+    return evaluate.query_vectors(prepared.model, candidates.state, constants, columns)
+
+
 def retrieve(
-    candidates: Trained, vectors: Array, site: Site, users: np.ndarray, count: int, *, again: bool = False
+    candidates: Trained, search: Search, site: Site, users: np.ndarray, count: int, *, again: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `count` videos of largest dot product for each user row: rows int32 and scores float32 [users, count].
 
     What a user has watched is left out, unless `again`.
     """
-    prepared = candidates.prepared
-    ranges = histories.latest(site.first, users, prepared.examples.spec.history_length)
-    columns = {"user": users, "history_start": ranges.start, "history_length": ranges.length}
-    constants = {**prepared.examples.constants, "history_log": site.watches.item}
-    queries = evaluate.query_vectors(prepared.model, candidates.state, constants, columns)
-    places, scores = evaluate.top_items(queries, vectors, users, None if again else site.seen, count)
+    return searched(search, query_vectors(candidates, site, users), site, users, count, again=again)
+
+
+def searched(
+    search: Search, queries: Array, site: Site, users: np.ndarray, count: int, *, again: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `retrieve`, for query vectors of the users."""
+    places, scores = evaluate.found_by(search, queries, users, None if again else site.seen, count)
     return np.where(places == PADDING, PADDING, site.items[np.where(places == PADDING, 0, places)]), scores
 
 
@@ -146,10 +175,11 @@ def _score(ranking: Trained, site: Site, users: np.ndarray, items: np.ndarray) -
     assert encoding is not None, "examples of impressions have an encoding"
     user, item = np.repeat(users, items.shape[1]), np.where(items == PADDING, 0, items).ravel()
     at = page_features.Asked(user, item, np.full(len(user), site.now), site.times_shown(user, item))
-    theirs = site.watches.take(np.isin(site.watches.user, users))
-    ranges = histories.latest(site.first, user, examples.spec.history_length)
-    columns = encoding.columns(theirs, at) | {"history_start": ranges.start, "history_length": ranges.length}
-    constants = {**examples.constants, "history_log": encoding.videos[site.watches.item]}
+    longest = examples.spec.history_length
+    log, ranges = histories.apart(site.watches.item, histories.latest(site.first, users, longest), longest)
+    start, length = (np.repeat(column, items.shape[1]) for column in ranges)
+    columns = encoding.columns(site.watched_by(users), at) | {"history_start": start, "history_length": length}
+    constants = {**examples.constants, "history_log": encoding.videos[log]}
     scores = np.asarray(evaluate.score(ranking.prepared.model, ranking.state, constants, columns))
     return np.where(items == PADDING, -np.inf, scores.reshape(items.shape)).astype(np.float32)
 
@@ -162,7 +192,7 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
 def recommend(
     candidates: Trained,
     ranking: Trained,
-    vectors: Array,
+    search: Search,
     site: Site,
     users: np.ndarray,
     k: int,
@@ -171,8 +201,12 @@ def recommend(
     again: bool = False,
 ) -> Ranked:
     """The lists of user rows; at least k videos are retrieved."""
-    items, retrieval = retrieve(candidates, vectors, site, users, max(retrieved, k), again=again)
-    scores = score(ranking, site, users, items)
+    items, retrieval = retrieve(candidates, search, site, users, max(retrieved, k), again=again)
+    return listed(items, score(ranking, site, users, items), retrieval, k)
+
+
+def listed(items: np.ndarray, scores: np.ndarray, retrieval: np.ndarray, k: int) -> Ranked:
+    """The k best by `scores` of videos [users, n]."""
     places = best(scores, k)
     return Ranked(*(np.take_along_axis(column, places, axis=1) for column in (items, scores, retrieval)))
 
@@ -196,7 +230,8 @@ def expected_watch_seconds(
     """
     site = site_at(world, now)
     users = np.sort(np.random.default_rng(0).permutation(site.stranger)[:num_users]).astype(np.int32)
-    items, _ = retrieve(candidates, item_vectors(candidates, site), site, users, max(retrieved, k))
+    search = inner_products.exact(item_vectors(candidates, site))
+    items, _ = retrieve(candidates, search, site, users, max(retrieved, k))
     ranked = np.take_along_axis(items, best(score(ranking, site, users, items), k), axis=1)
     # Matrices over the videos that exist, and a last column for no video, which brings nothing; nor does a watched one.
     places, shape = np.searchsorted(site.items, items), (len(users), len(site.items) + 1)

@@ -50,7 +50,16 @@ def history(batch: Batch, log: Array, longest: int) -> tuple[Array, Array]:
     A weight is 1 / length where there is an entry, else 0, with id PADDING. An empty history has weights 0, and so the
     mean 0.
     """
-    start, length = batch["history_start"], batch["history_length"]
+    return bag_of(batch["history_start"], batch["history_length"], log, longest)
+
+
+def searches(batch: Batch, log: Array, longest: int) -> tuple[Array, Array]:
+    """As `history`, of the tokens of the searches before the example."""
+    return bag_of(batch["search_start"], batch["search_length"], log, longest)
+
+
+def bag_of(start: Array, length: Array, log: Array, longest: int) -> tuple[Array, Array]:
+    """Ranges int32 [batch] of a log as bags and the weights of their means; see `history`."""
     length = jnp.where(length == PADDING, 0, length)[:, None]
     place = jnp.arange(longest)[None, :]
     there = place < length

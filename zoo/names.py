@@ -19,6 +19,7 @@ from zoo import optimizers, parallel, tasks
 from zoo.data import catalog, splits, stream
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
+from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import Recipe, override
 from zoo.run import Job
@@ -130,9 +131,14 @@ def data(name: str, kind: type = Interactions, **reader: Any) -> tuple[splits.Da
     base, options = _data_options(name, reader)
     interactions = catalog.load(base, kind, **options)
     default = catalog.CATALOG[base].default_split if base in catalog.CATALOG else None
-    if default is None and interactions.part is not None:
-        default = "published"
-    return interactions, catalog.sha256(base, kind, **options), default
+    return interactions, catalog.sha256(base, kind, **options), default or _own_split(interactions)
+
+
+def _own_split(found: splits.Data) -> str | None:
+    """Of data whose name names none."""
+    if found.part is not None:
+        return "published"
+    return "ending" if isinstance(found, Text) else None
 
 
 def split(name: str) -> tuple[splits.SplitRule, splits.SplitRule]:
@@ -182,7 +188,7 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
         request = replace(request, split="user_sample")
     rule = split(request.split) if request.split else None  # before the data is read: a wrong name costs no time
     source = None
-    digest, default = None, "published" if interactions is not None and interactions.part is not None else None
+    digest, default = None, None if interactions is None else _own_split(interactions)
     if interactions is None and request.stream:
         seeds = (found.split_seed, found.split_seed + 1)[: 1 + request.validate]
         path = Path(data_name).expanduser()

@@ -116,19 +116,22 @@ def bpr_in_pairs(model: Any, batch: Batch, key: Array) -> Array:
     return losses.reshape(size)
 
 
-def in_batch_softmax(model: Any, batch: Batch, key: Array, *, temperature: float = 1.0, l2: float = 0.0) -> Array:
+def in_batch_softmax(
+    model: Any, batch: Batch, key: Array, *, correct: bool = True, temperature: float = 1.0, l2: float = 0.0
+) -> Array:
     """Softmax cross-entropy against the other positives of the batch, with the logQ correction (Yi et al. 2019, eq. 3
     and 5).
 
     An item stands in a batch as often as it is frequent, so log of its training frequency (the constant
-    `item_log_frequency`) is subtracted from its logit. Copies of an example's own item are not negatives.
+    `item_log_frequency`) is subtracted from its logit, unless `correct` is False. Copies of an example's own item are
+    not negatives.
     """
     del key
     prepared = model.prepare(batch, train=True)
     query = model.query(batch, prepared, train=True)
     items = model.item_vectors(batch["item"], prepared)
     log_frequency = model.get_variable("constants", "item_log_frequency")
-    log_q = log_frequency.at[batch["item"]].get(mode="fill", fill_value=0)
+    log_q = log_frequency.at[batch["item"]].get(mode="fill", fill_value=0) if correct else jnp.zeros(len(items))
     positive = jnp.sum(query * items, -1) / temperature - log_q
     ids = parallel.gather(batch["item"])
     logits = query @ parallel.gather(items).T / temperature - parallel.gather(log_q)[None, :]  # [batch, whole batch]

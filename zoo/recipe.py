@@ -16,6 +16,7 @@ from zoo.data.page_features import PageEncoding
 from zoo.data.splits import Split, SplitRule
 from zoo.data.stream import Source
 from zoo.data.text import Vocabulary
+from zoo.data.user_features import UserEncoding
 from zoo.errors import InputError
 from zoo.types import Objective, Spec
 
@@ -36,6 +37,7 @@ class Examples:
     encoding: Encoding | None = None  # of the rows of a field table, fitted on train
     vocabulary: Vocabulary | None = None  # of the characters of a text, fitted on train
     page_encoding: PageEncoding | None = None  # of what is known at an impression, fitted on train
+    user_encoding: UserEncoding | None = None  # of what is known of a user beside the watches, fitted on train
     source: Source | None = None  # where training rows are read from, chunk by chunk; `train` is then a sample of them
 
     @property

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from zoo.errors import InputError
+
 
 class Layer(NamedTuple):
     """A layer with a window, of a square image. A convolution has a width, its output channels; pooling keeps them."""
@@ -36,7 +38,7 @@ def arithmetic(shape: Sequence[int], layers: Sequence[Layer]) -> list[Row]:
         parameters = size^2 inputs outputs + own outputs,    multiply-adds = size^2 inputs outputs x places
         field = field before + dilation (size - 1) x all strides before
 
-    Pooling counts no multiply-adds. Receptive fields are cut at no border.
+    Pooling counts no multiply-adds. Receptive fields are cut at no border. InputError where an image ends.
     """
     height, width, channels = shape
     reached = [(height, width, channels, 1, 1)]  # after each layer, with the field and the product of the strides
@@ -59,5 +61,8 @@ def arithmetic(shape: Sequence[int], layers: Sequence[Layer]) -> list[Row]:
 def _output(side: int, size: int, layer: Layer) -> int:
     found = (side + 2 * layer.padding - layer.dilation * (size - 1) - 1) // layer.stride + 1
     if found < 1:
-        raise ValueError(f"layer {layer.name} has a window of {size} for {side} places: nothing is left")
+        raise InputError(
+            f"layer {layer.name} has a window of {size} for {side} places, so that nothing is left: take larger images,"
+            " or fewer stages (--set widths=16,32)"
+        )
     return found

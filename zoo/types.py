@@ -20,6 +20,7 @@ from jax import Array
 #   codes               int32 [batch, categories]  the row of each category in a table of its own, -1 for an unknown one
 #   numbers             float32 [batch, numbers]  between 0 and 1
 #   history_start, history_length   int32 [batch]  a range of the constant `history_log`: what the user had watched
+#   search_start, search_length   int32 [batch]  a range of the constant `search_log`: tokens of the user's searches
 #   future_length       int32 [batch]     how many watches of the user stand in `history_log` after that range
 #   characters          int32 [batch, length]  classes of characters, one after the other
 #   sequence            int32 [batch, length]  items one after the other; PADDING at the end
@@ -32,7 +33,18 @@ from jax import Array
 # Padding is mask 0, importance is weight: two keys, never one. The ids of a padded example are PADDING.
 Batch = Mapping[str, Array]
 BATCH_KEYS = ("user", "item", "fields", "bags", "codes", "numbers", "history_start", "history_length")
-BATCH_KEYS += ("future_length", "characters", "sequence", "place", "image", "label", "mask", "weight")
+BATCH_KEYS += (
+    "search_start",
+    "search_length",
+    "future_length",
+    "characters",
+    "sequence",
+    "place",
+    "image",
+    "label",
+    "mask",
+    "weight",
+)
 
 # An id beyond every table: a lookup reads zeros there and an update drops it, so padding can neither teach nor move a
 # row.
@@ -62,6 +74,8 @@ class Spec:
     num_classes: int = 0  # of a label
     num_numbers: int = 0  # continuous features
     history_length: int = 0  # entries of the longest history
+    search_length: int = 0  # tokens of the longest bag of searches
+    num_tokens: int = 0  # different ones
     image_shape: tuple[int, ...] = ()  # height, width, channels
     pixel_mean: float = 0.0  # of all training pixels
     pixel_deviation: float = 1.0

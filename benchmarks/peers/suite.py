@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quality, tables
-from benchmarks.peers import ctr, graph, gru4rec, mf, turns
+from benchmarks.peers import cnn, ctr, graph, gru4rec, mf, turns
 from benchmarks.peers.turns import Bench, Comparison, Unavailable, ask_peer
 from zoo import records
 from zoo.errors import InputError
@@ -19,6 +19,7 @@ COMPARISONS: dict[str, Sequence[Comparison]] = {
     "lightgcn": graph.LIGHTGCN,
     "ngcf": graph.NGCF,
     "gru4rec": gru4rec.GRU4REC,
+    "cnn": cnn.CNN,
     **ctr.COMPARISONS,
 }
 

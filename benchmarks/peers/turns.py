@@ -12,11 +12,14 @@ import numpy as np
 
 from benchmarks import isolated
 from benchmarks.peers import judge
+from benchmarks.timing import TimingError
 from zoo import names, workdir
 
 
 ENVIRONMENT = isolated.ROOT / ".venv-peers"  # the peers' environment; a comparison may name one beside it
 HERE = Path(__file__).resolve().parent
+
+SAME = 1e-3  # how far apart losses of the same steps may be, relative, in float32
 
 Result = Mapping[str, Any]
 
@@ -142,3 +145,11 @@ def rates(name: str, unit: str, turns: Sequence[tuple[Result, Result]], least_ra
 
 def qualities(turns: Sequence[tuple[Result, Result]], metric: str) -> tuple[list[float], list[float]]:
     return [ours["metrics"][metric] for ours, _ in turns], [theirs["metrics"][metric] for _, theirs in turns]
+
+
+def same_losses(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """How far apart, relative, the losses of steps that both sides did are at most; TimingError above SAME."""
+    apart = float(np.abs(np.array(theirs) / np.array(ours) - 1).max())
+    if not apart <= SAME:
+        raise TimingError(f"the sides did not do the same steps: their losses are up to {apart:.2g} apart")
+    return apart

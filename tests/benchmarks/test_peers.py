@@ -12,9 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import synthetic, tables
+from benchmarks import synthetic, tables, timing
 from benchmarks.__main__ import main
-from benchmarks.peers import ctr, ctr_step, judge, lightgcn_step, mf, recommend, suite, train, turns
+from benchmarks.peers import cnn_step, ctr, ctr_step, gru4rec, judge, lightgcn_step, mf, recommend, suite, train, turns
 from benchmarks.peers.turns import Bench, Comparison, Figure
 from tests.helpers import ENVIRONMENT
 from zoo import workdir
@@ -235,6 +235,34 @@ def test_our_side_of_clicks_and_a_judge_of_scores(bench, tmp_path, monkeypatch):
         assert [len(data[f"levels_{i}"]) for i in range(39)] == list(synthetic.field_sizes(30_000))
     np.savez(tmp_path / "answer.npz", scores=label)
     assert ctr.judged(file, tmp_path / "answer.npz") == {"auc": 1.0}
+
+
+@pytest.mark.slow
+def test_what_the_peer_gets_of_a_network_of_images(tmp_path):
+    """Kernels as PyTorch has them, and losses of the first steps; the shares of a step are whole."""
+    given = tmp_path / "given.npz"
+    found = cnn_step.measure(cnn_step.Configuration("cnn/smoke", "shapes:num_images=1500", str(given)))
+    with np.load(given) as handed:
+        assert handed["kernel_0"].shape == (4, 1, 3, 3) and handed["kernel_1"].shape == (8, 4, 3, 3)
+        assert handed["images"].shape == (cnn_step.STEPS, 64, 12, 12, 1) and handed["linear"].shape == (4, 8)
+    assert len(found["losses"]) == cnn_step.STEPS and np.isfinite(found["losses"]).all()
+    assert sum(found["shares"].values()) == pytest.approx(1) and found["shares"]["convolutions"] > 0
+
+
+def test_losses_of_the_same_steps():
+    assert turns.same_losses([1.0, 2.0], [1.0, 2.001]) == pytest.approx(5e-4)
+    for theirs in ([1.0, 2.01], [1.0, float("nan")]):
+        with pytest.raises(timing.TimingError, match="did not do the same steps"):
+            turns.same_losses([1.0, 2.0], theirs)
+    figure = Figure("", "images/s", [1.0], [2.0], 0.0, "loss", [1.0], [1.0001])
+    assert tables.met(figure.as_record())  # no bar, and a loss that is theirs
+
+
+def test_an_interaction_is_an_item_with_one_before_it(bench):
+    data = "simulated:num_users=100,num_videos=60,num_watches=1000"
+    file = turns.rows_file(bench, data, "leave_one_out", "gru4rec/sequence")
+    train = splits.published(workdir.load_data(file), 0).train
+    assert gru4rec.predicted(file) == len(train) - len(np.unique(train.user))
 
 
 def test_each_comparison_names_an_environment_that_setup_makes():

@@ -73,6 +73,9 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     (tmp_path / IDX_FILES[1]).write_bytes(idx(np.arange(5)))
     (tmp_path / IDX_FILES[2]).write_bytes(idx(np.zeros((2, 3, 6))))
     assert "(3, 6)" in refusal(read_folder, tmp_path) and "(4, 6)" in refusal(read_folder, tmp_path)
+    for name in (IDX_FILES[0], IDX_FILES[2]):
+        (tmp_path / name).write_bytes(idx(np.zeros((5 if name == IDX_FILES[0] else 2, 0, 6))))
+    assert "(0, 6) pixels" in refusal(read_folder, tmp_path)
     write_set(tmp_path, zipped=False, classes=5)
     assert "label 4" in refusal(lambda folder: read_folder(folder, ("a", "b")), tmp_path)
     (tmp_path / IDX_FILES[3]).unlink()

@@ -10,7 +10,7 @@ import pytest
 import zoo
 from zoo import names, parallel, run, train_step
 from zoo.data import images
-from zoo.models.cnn import VGG, cost
+from zoo.models.cnn import VGG, ResNet, cost
 from zoo.recipe import override
 from zoo.types import Spec
 
@@ -21,6 +21,12 @@ def test_the_small_network_is_small():
     model = job.recipe.model(spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), {"image": jnp.zeros((1, 28, 28, 1), jnp.uint8)})
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) < 100_000
+
+
+def test_images_that_are_too_small_are_refused():
+    model = ResNet(Spec(num_classes=3, image_shape=(4, 4, 1)))
+    with pytest.raises(zoo.InputError, match="window of 2 for 1 places"):
+        jax.eval_shape(model.init, jax.random.key(0), {"image": jnp.zeros((1, 4, 4, 1), jnp.uint8)})
 
 
 def test_cost_by_hand():

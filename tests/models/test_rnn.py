@@ -181,7 +181,15 @@ def test_mistakes_of_training(tmp_path):
     assert "choose ending" in refusal(train, "rnn/smoke", split="random")
     assert "holds a text" in refusal(train, "mf/smoke")
     (tmp_path / "short.txt").write_text("ab")
-    assert "one character" in refusal(partial(train, data=str(tmp_path / "short.txt")), "rnn/smoke", split="ending")
+    assert "one character" in refusal(partial(train, data=str(tmp_path / "short.txt")), "rnn/smoke")
+
+
+def test_a_text_of_ones_own_is_held_out_at_its_end(tmp_path):
+    (tmp_path / "own.txt").write_text("to be or not to be " * 20)
+    job = names.job(names.Request("rnn/smoke", str(tmp_path / "own.txt")))
+    split = job.recipe.split(job.interactions, 0)
+    assert job.names["split"] == "ending" and (len(split.train), len(split.test)) == (342, 38)
+    assert names.job(names.Request("rnn/smoke"), job.interactions).names["split"] == "ending"
 
 
 def test_cost_by_hand():

@@ -1,5 +1,6 @@
 """YouTube's candidates against their equations, and lists for those of whom nothing is known."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -33,22 +34,22 @@ BAGS = [[2, 5, 0], [3, 1], []]
 MODELS = [TiedCandidates(SPEC, 4), *(YouTubeCandidates(SPEC, 4, depth) for depth in (0, 1, 2))]
 
 
-def shaken(model):
+def shaken(model, batch=BATCH, constants=CONSTANTS):
     """Variables with every number drawn anew."""
     objective = objectives.full_softmax
 
     def all_of(bound, batch):
-        for name, value in CONSTANTS.items():
+        for name, value in constants.items():
             bound.put_variable("constants", name, value)
         return objective(bound, batch, jax.random.key(0))
 
-    held = dict(model.init(jax.random.key(0), BATCH, method=all_of))
+    held = dict(model.init(jax.random.key(0), batch, method=all_of))
     rng = np.random.default_rng(0)
     fresh = {
         name: jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), held.get(name, {}))
         for name in ("params", "tables")
     }
-    return {**fresh, "constants": CONSTANTS}
+    return {**fresh, "constants": constants}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["tied", "linear", "depth 1", "depth 2"])
@@ -69,6 +70,33 @@ def test_query_is_the_tower_of_the_mean(model):
         np.testing.assert_allclose(found[n], x, rtol=1e-4, atol=1e-5)
     videos = model.apply(variables, jnp.array([5, 0]), (), method="item_vectors")
     np.testing.assert_array_equal(videos, tables["video"]["table"][np.array([5, 0])])
+
+
+def test_query_reads_all_that_the_data_has():
+    """Watches, searches, an embedded category each, numbers: concatenated in this order. -1 is an unknown category."""
+    spec = replace(SPEC, field_sizes=(3, 2), num_numbers=2, num_tokens=5, search_length=2)
+    codes, numbers = np.array([[0, 1], [2, -1], [1, 0]]), np.array([[0.5, 0.1], [0.0, 0.9], [1.0, 0.0]], np.float32)
+    searched = [[4, 1], [3], []]
+    batch = {name: column[:3] for name, column in BATCH.items()} | {
+        "codes": jnp.asarray(codes, jnp.int32),
+        "numbers": jnp.asarray(numbers),
+        "search_start": jnp.array([0, 2, 3], jnp.int32),
+        "search_length": jnp.array([2, 1, 0], jnp.int32),
+    }
+    constants = {**CONSTANTS, "search_log": jnp.array([4, 1, 3], jnp.int32)}
+    model = YouTubeCandidates(spec, 4, depth=0, category_dim=3)
+    variables = shaken(model, batch, constants)
+    tables = {name: np.float64(table["table"]) for name, table in variables["tables"].items()}
+    linear = variables["params"]["linear"]
+    found = model.apply(variables, batch, (), method="query")
+    for n in range(3):
+        means = [
+            t[b].mean(0) if b else np.zeros(4)
+            for t, b in ((tables["watched"], BAGS[n]), (tables["token_0"], searched[n]))
+        ]
+        known = [tables[f"category_{f}"][c] if c >= 0 else np.zeros(3) for f, c in enumerate(codes[n])]
+        x = np.concatenate([*means, *known, numbers[n]])
+        np.testing.assert_allclose(found[n], x @ np.float64(linear["kernel"]) + np.float64(linear["bias"]), rtol=1e-4)
 
 
 def test_layers_are_those_of_the_paper():
@@ -141,6 +169,24 @@ def test_an_unknown_user_is_named(run, capsys):
 def test_times_out_of_order_are_sorted_and_counted(run):
     sizes = run.record["sizes"]
     assert sizes["times_out_of_order"] > 100 and sizes["empty_histories"] == 40
+
+
+@pytest.mark.slow
+def test_all_features_of_the_simulated_site(tmp_path):
+    """Every table and weight learns, and the file of the run holds what lists need."""
+    settings = {"epochs": 1, "per_user": 5, "longest": 5, "longest_searches": 4, "embedding_dim": 8, "batch_size": 256}
+    data = "simulated:num_users=100,num_videos=50,num_watches=600"
+    run = zoo.train("youtube_candidates/ranking", data=data, workdir=tmp_path / "run", **settings)
+    spec = run.prepared.model.spec
+    assert spec.field_sizes == (6, 3) and spec.num_numbers == 4 and spec.num_tokens > 1000
+    first = run.prepared.initial()
+    for part in ("params", "tables"):
+        for before, after in zip(*(jax.tree.leaves(getattr(state, part)) for state in (first, run.state)), strict=True):
+            assert not np.array_equal(before, after)
+    ids, scores = run.recommend([1, 2], k=5)
+    again = zoo.load(tmp_path / "run").recommend([1, 2], k=5)
+    np.testing.assert_array_equal(ids, again[0])
+    np.testing.assert_array_equal(scores, again[1])
 
 
 def test_no_room_for_a_history(tmp_path, capsys):

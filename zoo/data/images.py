@@ -76,6 +76,8 @@ def read_folder(folder: Path, classes: tuple[str, ...] = ()) -> Images:
             raise InputError(f"{path} has {len(labels):,} labels for {len(images):,} images: take files of one set")
     if train.shape[1:] != test.shape[1:]:
         raise InputError(f"{paths[2]} has images of {test.shape[1:]}, {paths[0]} of {train.shape[1:]} pixels")
+    if 0 in train.shape[1:]:
+        raise InputError(f"{paths[0]} has images of {train.shape[1:]} pixels: there is nothing to see")
     label = np.concatenate([train_label, test_label]).astype(np.int32)
     names = classes or tuple(str(number) for number in range(int(label.max(initial=0)) + 1))
     if label.max(initial=0) >= len(names):

@@ -16,6 +16,20 @@ _FEATURES = ("user_features", "item_features")
 
 
 @dataclass(frozen=True)
+class Searches:
+    """What users searched for, an entry a token (a word or a pair of neighbouring words), in order of user and time."""
+
+    user: np.ndarray  # int32 [m], row numbers of users
+    token: np.ndarray  # int32 [m], below num_tokens
+    timestamp: np.ndarray  # int64 [m]
+    num_tokens: int
+
+    def before(self, now: int) -> "Searches":
+        kept = self.timestamp < now
+        return Searches(self.user[kept], self.token[kept], self.timestamp[kept], self.num_tokens)
+
+
+@dataclass(frozen=True)
 class Interactions:
     """Who met what, how they liked it and when: one entry an event, in file order.
 
@@ -39,6 +53,7 @@ class Interactions:
     # one of the times of the log.
     user_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    searches: Searches | None = None  # of the whole data set, also in a part of it
 
     def __len__(self) -> int:
         return len(self.user)
@@ -59,7 +74,9 @@ class Interactions:
     def columns(self) -> dict[str, np.ndarray]:
         """The columns that the interactions have, by name, for a file. The truth of a simulated world stays behind."""
         held = {name: getattr(self, name) for name in _COLUMNS if getattr(self, name) is not None}
-        return held | {f"{of}.{name}": column for of in _FEATURES for name, column in getattr(self, of).items()}
+        held |= {f"{of}.{name}": column for of in _FEATURES for name, column in getattr(self, of).items()}
+        searched = {} if self.searches is None else vars(self.searches)
+        return held | {f"searches.{name}": np.asarray(column) for name, column in searched.items()}
 
     @property
     def item_counts(self) -> np.ndarray:
@@ -93,14 +110,19 @@ class Interactions:
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> Interactions:
     """The interactions that `Interactions.columns` describes."""
-    held: dict[str, Any] = dict.fromkeys(("rating", "timestamp")) | {of: {} for of in _FEATURES}
+    held: dict[str, Any] = dict.fromkeys(("rating", "timestamp")) | {of: {} for of in (*_FEATURES, "searches")}
     for name, column in columns.items():
         of, dot, feature = name.partition(".")
         if dot:
             held[of][feature] = column
         else:
             held[name] = column
-    return Interactions(**held)
+    searched = held.pop("searches")
+    return Interactions(**held, searches=_searches(**searched) if searched else None)
+
+
+def _searches(num_tokens: np.ndarray, **columns: np.ndarray) -> Searches:
+    return Searches(**columns, num_tokens=int(num_tokens))
 
 
 def from_raw(

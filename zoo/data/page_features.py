@@ -5,11 +5,12 @@ training did not know has no row (-1), and a number is its place among the train
 interpolation between quantiles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.data import likeness
 from zoo.data.histories import counted_before
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
@@ -42,11 +43,13 @@ def categories(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
     return found | {f"video {name}": column[at.item] for name, column in _categorical(watches.item_features).items()}
 
 
-def numbers(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
+def numbers(watches: Interactions, at: Asked, factors: Sequence[likeness.Factors]) -> dict[str, np.ndarray]:
     """Each continuous feature, float64 [n], infinite where there is nothing to measure from.
 
-    Beside those of the user and the video: impressions of this video before, seconds since the user's last watch, and
-    for each category of videos (topic, language) how many of its videos the user has watched, and when last.
+    Beside those of the user and the video: impressions of this video before; seconds since the user's last watch; for
+    each category of videos (topic, language), and for all of them at once, how many of its videos the user has watched,
+    as a share of their watches too, and when last; how alike the video is to what the user has watched, and how often
+    it had been watched (zoo.data.likeness).
     """
     times = watches.timestamp
     assert times is not None, "the log of a site has times"
@@ -57,6 +60,9 @@ def numbers(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
         found["video age_seconds"] = (at.timestamp - watches.item_features[UPLOAD][at.item]).astype(float)
     found["impressions before"] = at.shown.astype(float)
     groups = {"all": np.zeros(watches.num_items, np.int64), **_categorical(watches.item_features)}
+    if len(groups) > 2:
+        codes = np.stack([column for name, column in groups.items() if name != "all"], 1)
+        groups["all categories"] = np.unique(codes, axis=0, return_inverse=True)[1]
     for name, group in groups.items():
         span = int(group.max(initial=0)) + 1
         mine = watches.user.astype(np.int64) * span + group[watches.item]
@@ -64,7 +70,10 @@ def numbers(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
         count, last = counted_before(mine, times, theirs, at.timestamp)
         found[f"watches of {name}"] = count.astype(float)
         found[f"seconds since {name}"] = np.where(count > 0, at.timestamp - last, np.inf)
-    return found
+        if name != "all":
+            found[f"share of {name}"] = count / np.maximum(found["watches of all"], 1)
+    alike, known = likeness.measured(watches, at.user, at.item, at.timestamp, factors)
+    return found | {"likeness": alike, "watches of the video": known}
 
 
 def _categorical(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -82,6 +91,7 @@ class PageEncoding:
     videos: np.ndarray  # int32 [num_items]: the row of each video in the vocabulary, -1 outside it
     rows: Mapping[str, np.ndarray]  # by category int32 [values]: its row, -1 for one that training did not have
     quantiles: Mapping[str, np.ndarray]  # by number float64 [2, points]: distinct values, and the CDF at each
+    factors: Sequence[likeness.Factors]  # of the videos, as time went by
 
     @property
     def num_videos(self) -> int:
@@ -94,7 +104,7 @@ class PageEncoding:
 
     def columns(self, watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
         """`item` int32 [n], `codes` int32 [n, categories] and `numbers` float32 [n, numbers]."""
-        held, measured = categories(watches, at), numbers(watches, at)
+        held, measured = categories(watches, at), numbers(watches, at, self.factors)
         codes = [rows_of(held[name], rows) for name, rows in self.rows.items()]
         places = [place(measured[name], quantiles) for name, quantiles in self.quantiles.items()]
         return {
@@ -114,19 +124,25 @@ def place(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return np.where(np.isinf(values), 1.0, np.interp(values, *quantiles))
 
 
-def fit(train: Impressions, at: Asked, most_videos: int) -> PageEncoding:
-    """The vocabulary has the `most_videos` most clicked videos of the training impressions, clicked at least once."""
+def fit(train: Impressions, at: Asked, most_videos: int, least_shown: int) -> PageEncoding:
+    """The vocabulary has the `most_videos` most clicked videos of those that training showed `least_shown` times.
+
+    Not of those that were clicked: what has no row would then be what was shown in vain.
+    """
     watches = train.watches
     clicks = np.bincount(train.item[train.click > 0], minlength=watches.num_items)
-    order = np.argsort(-clicks, kind="stable")[:most_videos]
+    shown = np.bincount(train.item, minlength=watches.num_items)
+    order = np.argsort(-clicks, kind="stable")
     videos = np.full(watches.num_items, -1, np.int32)
-    kept = order[clicks[order] > 0]
+    kept = order[shown[order] >= least_shown][:most_videos]
     videos[kept] = np.arange(len(kept))
     rows = {}
     for name, values in categories(watches, at).items():
         met = np.bincount(values) > 0
         rows[name] = np.where(met, np.cumsum(met) - 1, -1).astype(np.int32)
-    return PageEncoding(videos, rows, {name: cdf(values) for name, values in numbers(watches, at).items()})
+    factors = likeness.fit(watches, at.timestamp)
+    quantiles = {name: cdf(values) for name, values in numbers(watches, at, factors).items()}
+    return PageEncoding(videos, rows, quantiles, factors)
 
 
 def cdf(values: np.ndarray) -> np.ndarray:

@@ -13,10 +13,11 @@ into the first. docs/decisions/0002-the-simulated-world.md gives the reasons for
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoo.data import simulate_searches
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
 
@@ -150,7 +151,7 @@ def simulate(
     truth = Truth(
         users, videos, sessions, missed, log["user"], log["item"], log["session"], log["mood"], log["watch_seconds"]
     )
-    return Interactions(
+    made = Interactions(
         user=log["user"],
         item=log["item"],
         rating=log["rating"],
@@ -162,6 +163,7 @@ def simulate(
             "country": users.country.astype(np.int32),
             "device": users.device.astype(np.int32),
             "age_years": users.age_years.astype(np.float32),
+            **simulate_searches.more_of_users(users.moods, users.activity, seed),
         },
         item_features={
             "topic": videos.topic.astype(np.int32),
@@ -170,6 +172,7 @@ def simulate(
             "upload_time": videos.upload_time,
         },
     )
+    return replace(made, searches=simulate_searches.searches_of(made, np.arange(NUM_MOODS) % NUM_TOPICS, seed))
 
 
 def mood_probabilities(videos: Videos, timestamp: int) -> np.ndarray:

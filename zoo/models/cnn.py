@@ -36,6 +36,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        arithmetic(self.spec.image_shape, self.stack())  # refuses images that are too small
         x, mask = pixels(batch, self.spec), batch.get("mask")
         for stage, width in enumerate(self.widths):
             x = pooled(x) if stage else x
@@ -60,6 +61,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch, *, train: bool = False) -> Array:
+        arithmetic(self.spec.image_shape, self.stack())  # refuses images that are too small
         x, mask = pixels(batch, self.spec), batch.get("mask")
         x = nn.relu(BatchNorm()(Conv(self.widths[0])(x), mask, train=train))
         for width in self.widths:
@@ -119,6 +121,7 @@ RECIPES: dict[str, Recipe] = {
         schedule=schedules.one_cycle,
         batch_size=128,
         epochs=20,
+        patience=20,  # the best comes last, when the rate has fallen
         data="fashion-mnist",
     ),
     "resnet": tasks.images(
@@ -128,7 +131,8 @@ RECIPES: dict[str, Recipe] = {
         learning_rate=0.1,
         schedule=schedules.one_cycle,
         batch_size=128,
-        epochs=12,
+        epochs=30,
+        patience=30,
         data="fashion-mnist",
     ),
     "smoke": tasks.images(

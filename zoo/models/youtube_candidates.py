@@ -1,11 +1,15 @@
 """YouTube's candidate generation: the next watch as a class, from the bag of watches before it.
 
-    u = tower(mean of the input vectors of the last watches)        P(next watch is i) = softmax_i(u . v_i)
+    u = tower(mean of the input vectors of the last watches, ...)        P(next watch is i) = softmax_i(u . v_i)
 
 Covington, Adams, Sargin 2016, "Deep Neural Networks for YouTube Recommendations" (RecSys), section 3. Input and output
 vectors are two tables; a tower of depth d has ReLU layers of dim 2^(d - 1), ..., 2 dim, dim, and depth 0 is a linear
 map. History is rolled back to before the label, every user gives the same number of examples, and a sampled softmax
 with the logQ correction takes the place of one over all videos.
+
+Beside the watches `ranking` reads what the data has: the mean of the tokens last searched for, a vector for each
+category of the user (country, device), numbers in [0, 1] (age, gender, logged in) and the age of the example, 0 in
+serving. All are concatenated below the tower.
 
 Differences from the paper: `ranking` is 64 wide instead of 256; what trains it is not published, Adam stands in.
 `tied` is the variant of public benchmarks (BARS, "YoutubeDNN"): one table for both sides and no layers, every watch an
@@ -17,11 +21,12 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax import Array
 
 from zoo import negatives, objectives, optimizers, schedules, tasks
 from zoo.embedding import Embed
-from zoo.layers import MLP, history, tower_weights
+from zoo.layers import MLP, history, searches, tower_weights
 from zoo.models.mf import dot_product_cost
 from zoo.recipe import Recipe, function_of
 from zoo.types import Batch, Cost, Spec
@@ -53,11 +58,13 @@ class TiedCandidates(nn.Module):
 
 
 class YouTubeCandidates(nn.Module):
-    """Score tower(mean of watched w_j) . v_i; a Retriever."""
+    """Score tower(mean of watched w_j, mean of searched t_j, categories, numbers) . v_i, of what the data has; a
+    Retriever."""
 
     spec: Spec
     embedding_dim: int = 64
     depth: int = 3
+    category_dim: int = 8
     init_scale: float = 0.1
     dtype: str = "float32"  # of the tower's products
 
@@ -65,6 +72,8 @@ class YouTubeCandidates(nn.Module):
         init = nn.initializers.normal(self.init_scale)
         self.watched = Embed(self.spec.num_items, self.embedding_dim, init)
         self.video = Embed(self.spec.num_items, self.embedding_dim, init)
+        self.token = [Embed(n, self.embedding_dim, init) for n in (self.spec.num_tokens,) if n]
+        self.category = [Embed(size, self.category_dim, init) for size in self.spec.field_sizes]
         self.tower = MLP(layers(self.depth, self.embedding_dim), dtype=self.dtype)
         if self.depth == 0:
             self.linear = nn.Dense(self.embedding_dim)
@@ -77,7 +86,15 @@ class YouTubeCandidates(nn.Module):
         return ()
 
     def query(self, batch: Batch, prepared: tuple, *, train: bool = False) -> Array:
-        inputs = watched(self, self.watched, batch)
+        parts = [watched(self, self.watched, batch)]
+        for table in self.token:
+            log = self.get_variable("constants", "search_log")
+            parts.append(table.bag(*searches(batch, log, self.spec.search_length)))
+        if self.category:
+            parts += [table(codes) for table, codes in zip(self.category, batch["codes"].T, strict=True)]
+        if self.spec.num_numbers:
+            parts.append(batch["numbers"])
+        inputs = jnp.concatenate(parts, axis=1)
         return self.tower(inputs, train=train) if self.depth else self.linear(inputs)
 
     def item_vectors(self, ids: Array | None, prepared: tuple) -> Array:
@@ -100,11 +117,14 @@ def layers(depth: int, dim: int) -> tuple[int, ...]:
 
 
 def cost(recipe: Recipe, model: TiedCandidates | YouTubeCandidates) -> Cost:
-    """Three passes over the rows of each history at its longest, the tower, and the loss."""
-    batch, dim = recipe.batch_size, model.embedding_dim
-    depth = getattr(model, "depth", None)
-    weights = 0 if depth is None else tower_weights(dim, layers(depth, dim) or (dim,))
-    bags = batch * model.spec.history_length * dim
+    """Three passes over the rows of each bag at its longest, the tower, and the loss."""
+    spec, batch, dim = model.spec, recipe.batch_size, model.embedding_dim
+    weights, bags = 0, batch * spec.history_length * dim
+    if isinstance(model, YouTubeCandidates):
+        categories = len(spec.field_sizes) * model.category_dim
+        width = dim + (dim if spec.num_tokens else 0) + categories + spec.num_numbers
+        weights = tower_weights(width, layers(model.depth, dim) or (dim,))
+        bags += batch * (spec.search_length * dim + categories)
     loss = softmax_cost(recipe, model)
     return Cost(
         bytes=3 * 4 * (bags + weights) + loss.bytes,
@@ -127,13 +147,14 @@ def softmax_cost(recipe: Recipe, model: TiedCandidates | YouTubeCandidates) -> C
 RECIPES = {
     "ranking": tasks.ranking(
         model=partial(YouTubeCandidates, embedding_dim=64, depth=2),
-        examples=partial(tasks.balanced_history_examples, longest=50, per_user=100),
+        examples=partial(tasks.candidate_examples, longest=50, longest_searches=50, per_user=100),
         objective=partial(objectives.sampled_softmax, sampler=partial(negatives.popularity, count=1000)),
         optimizer=optimizers.adam,
         learning_rate=1e-3,
         schedule=schedules.cosine,
         batch_size=1024,
         epochs=10,
+        for_data={"movielens-1m": {"features": ("searches", "users"), "longest": 20, "epochs": 4}},
     ),
     "tied": tasks.ranking(
         model=partial(TiedCandidates, embedding_dim=64, init_scale=0.1),
@@ -147,7 +168,7 @@ RECIPES = {
     ),
     "full": tasks.ranking(
         model=partial(YouTubeCandidates, embedding_dim=64, depth=2),
-        examples=partial(tasks.balanced_history_examples, longest=50, per_user=100),
+        examples=partial(tasks.candidate_examples, longest=50, longest_searches=50, per_user=100),
         objective=objectives.full_softmax,
         optimizer=optimizers.dense_adam,
         learning_rate=1e-3,

@@ -46,15 +46,26 @@ from zoo.tasks.sequences import (
     sessions,
 )
 from zoo.tasks.texts import side_by_side, text, text_examples
-from zoo.tasks.watches import balanced_history_examples, history_examples, next_watch_examples
+from zoo.tasks.watches import (
+    JUDGED_BY_NEXT_WATCH,
+    balanced_history_examples,
+    candidate_examples,
+    history_examples,
+    next_watch_baselines,
+    next_watch_examples,
+    next_watch_metrics,
+    next_watch_queries,
+)
 
 
 __all__ = [
     "JUDGED_AS_SESSIONS",
     "JUDGED_AS_USERS",
+    "JUDGED_BY_NEXT_WATCH",
     "STREAMED",
     "balanced_history_examples",
     "bars",
+    "candidate_examples",
     "click_examples",
     "clicks",
     "field_columns",
@@ -69,7 +80,10 @@ __all__ = [
     "impression_examples",
     "impression_metrics",
     "next_items",
+    "next_watch_baselines",
     "next_watch_examples",
+    "next_watch_metrics",
+    "next_watch_queries",
     "page_click_metrics",
     "page_clicks",
     "popularity_scores",

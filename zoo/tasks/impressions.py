@@ -57,19 +57,24 @@ def click_probability(scores: np.ndarray, spec: Spec) -> np.ndarray:
     return 1 / (1 + np.exp(-scores))
 
 
-def impression_examples(split: Split, *, longest: int = 50, most_videos: int = 2**20) -> Examples:
+def impression_examples(
+    split: Split, *, longest: int = 50, most_videos: int = 2**20, least_shown: int = 20, hidden: float = 0.1
+) -> Examples:
     """An example is an impression, with what its user had watched before it and what else was known then.
 
-    Videos have the rows of the vocabulary (page_features.fit), in `item` as in the log of histories.
+    Videos have the rows of the vocabulary (page_features.fit), in `item` as in the log of histories. The part `hidden`
+    of training examples says nothing of which video is shown, so that a new one is promised what such videos bring.
     """
     if longest < 1:
         raise InputError(f"longest is {longest}: a history has room for at least 1 watch")
+    if not 0 <= hidden < 1:
+        raise InputError(f"hidden is {hidden}: the part of examples whose video is hidden is at least 0 and below 1")
     if most_videos < 1:
         raise InputError(f"most_videos is {most_videos}: a vocabulary has at least 1 video")
     train, watches = split.train, split.train.watches
     shown = train.followed_by(split.test)
     at = page_features.asked(train, shown)
-    encoding = page_features.fit(train, at, most_videos)
+    encoding = page_features.fit(train, at, most_videos, least_shown)
 
     def columns(rows: Impressions, at: page_features.Asked) -> dict[str, np.ndarray]:
         log, ranges = histories.until(watches, rows.user, rows.timestamp, longest)
@@ -78,6 +83,8 @@ def impression_examples(split: Split, *, longest: int = 50, most_videos: int = 2
 
     train_columns = columns(train, at)
     test_columns = columns(split.test, page_features.asked(split.test, shown))
+    unseen = np.random.default_rng(0).random(len(train)) < hidden
+    train_columns["item"] = np.where(unseen, -1, train_columns["item"]).astype(np.int32)
     log = train_columns.pop("log")
     del test_columns["log"]
     rate = np.clip(train.click.mean(dtype=np.float64), 1e-6, 1 - 1e-6)
@@ -102,9 +109,13 @@ def impression_examples(split: Split, *, longest: int = 50, most_videos: int = 2
     )
 
 
-def watch_time_examples(split: Split, *, longest: int = 50, most_videos: int = 2**20) -> Examples:
+def watch_time_examples(
+    split: Split, *, longest: int = 50, most_videos: int = 2**20, least_shown: int = 20, hidden: float = 0.1
+) -> Examples:
     """As impression_examples, with the weights of the watch time; the model opens at the best constant."""
-    examples = impression_examples(split, longest=longest, most_videos=most_videos)
+    examples = impression_examples(
+        split, longest=longest, most_videos=most_videos, least_shown=least_shown, hidden=hidden
+    )
     train = split.train
     clicked = train.click > 0
     seconds = train.watch_seconds.sum(dtype=np.float64)

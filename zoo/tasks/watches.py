@@ -1,14 +1,18 @@
 """Examples with a history: a watch, and what its user had watched before it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from zoo.data import histories
+from zoo import evaluate
+from zoo.data import histories, user_features
 from zoo.data.splits import Split
 from zoo.errors import InputError
 from zoo.recipe import Examples
-from zoo.tasks.rankings import ranking_examples
+from zoo.tasks.rankings import popularity_scores, ranking_examples
+from zoo.types import TrainState
 
 
 def history_examples(split: Split, *, longest: int = 50) -> Examples:
@@ -50,6 +54,41 @@ def balanced_history_examples(split: Split, *, longest: int = 50, per_user: int 
     return replace(examples, train={name: column[chosen] for name, column in examples.train.items()})
 
 
+def candidate_examples(
+    split: Split,
+    *,
+    longest: int = 50,
+    longest_searches: int = 50,
+    per_user: int = 100,
+    features: tuple[str, ...] = ("searches", "users", "example_age"),
+) -> Examples:
+    """As balanced_history_examples, with those of `features` that the data has (zoo.data.user_features)."""
+    train, examples = split.train, history_examples(split, longest=longest)
+    if per_user < 1:
+        raise InputError(f"per_user is {per_user}: a user has at least 1 example")
+    encoding = user_features.fit(train, features, longest_searches)
+    user, time, last = examples.train["user"], None, None
+    if train.timestamp is not None:
+        time = train.timestamp[histories.in_order(train)[0]]
+        last = np.full(train.num_users, train.timestamp.max() + 1)  # a query may not look into the held-out part
+    chosen = histories.fixed_number(user, per_user)
+    asked = {**examples.train, **encoding.columns(train, user, time)}
+    return replace(
+        examples,
+        spec=replace(
+            examples.spec,
+            field_sizes=encoding.sizes,
+            num_numbers=encoding.num_numbers,
+            num_tokens=encoding.num_tokens,
+            search_length=longest_searches if encoding.num_tokens else 0,
+        ),
+        train={name: column[chosen] for name, column in asked.items()},
+        test={**examples.test, **encoding.columns(train, examples.test["user"], last)},
+        constants={**examples.constants, **encoding.constants(train)},
+        user_encoding=encoding,
+    )
+
+
 def next_watch_examples(split: Split, *, longest: int = 5, targets: int = 3, whole: bool = False) -> Examples:
     """An example is a place in a user's watches: at most `longest` before it, and at most `targets` from it on.
 
@@ -76,3 +115,82 @@ def next_watch_examples(split: Split, *, longest: int = 5, targets: int = 3, who
 
 def _history_columns(ranges: histories.Ranges) -> dict[str, np.ndarray]:
     return {"history_start": ranges.start, "history_length": ranges.length}
+
+
+NEXT_WATCH_METRICS = ("map", "recall@10")
+BLOCK = 1024  # watches that are judged at a time, which bounds the memory
+
+
+def next_watch_metrics(
+    model: Any, state: TrainState, examples: Examples, split: Split, *, names: Sequence[str] = NEXT_WATCH_METRICS
+) -> dict[str, float]:
+    """Metrics of a Retriever over all held-out watches, each asked with what its user had watched and searched before.
+
+    Items are ranked but for those that the user had watched by then. One is relevant: `map` is the mean of 1 / rank.
+    """
+    log, had = _had(split)
+    queries = _queries(model, state, examples, split, log, had)
+    items = np.asarray(evaluate.item_vectors(model, state, examples.constants))
+    if not (np.isfinite(queries).all() and np.isfinite(items).all()):
+        raise FloatingPointError("the vectors hold NaN or infinity: training diverged, try a lower learning rate")
+    return _of_ranks(_ranks(queries, items, split.test.item, log, had), names)
+
+
+def next_watch_queries(model: Any, state: TrainState, examples: Examples, split: Split) -> np.ndarray:
+    """Query vectors of the held-out watches, of all that came before each, held out or not: float32 [n, dim]."""
+    return _queries(model, state, examples, split, *_had(split))
+
+
+def _queries(model, state, examples, split, log, had) -> np.ndarray:
+    length = np.minimum(had.length, examples.spec.history_length)
+    columns = {"user": split.test.user, "history_start": had.start + had.length - length, "history_length": length}
+    if examples.user_encoding is not None:
+        columns |= examples.user_encoding.columns(split.test, split.test.user, split.test.timestamp)
+    constants = {**examples.constants, "history_log": log}
+    return np.asarray(evaluate.query_vectors(model, state, constants, columns))
+
+
+def _had(split: Split) -> tuple[np.ndarray, histories.Ranges]:
+    """A log, and of it all that the user of each held-out watch had watched before it."""
+    both = split.train.followed_by(split.test)
+    asked = np.arange(len(both)) >= len(split.train)
+    log, had, _ = histories.of_events(both, asked, np.full(both.num_items, True), len(both))
+    return log, had
+
+
+def next_watch_baselines(split: Split) -> dict[str, dict[str, float]]:
+    """Popularity in the training part."""
+    popular, everyone = popularity_scores(split.train)[:, None], np.ones((len(split.test), 1), np.float32)
+    return {"popularity": _of_ranks(_ranks(everyone, popular, split.test.item, *_had(split)), NEXT_WATCH_METRICS)}
+
+
+# What a recipe takes to be judged by each held-out watch.
+JUDGED_BY_NEXT_WATCH = {"evaluate": next_watch_metrics, "baselines": next_watch_baselines, "metric": "map"}
+
+
+def _ranks(
+    queries: np.ndarray, items: np.ndarray, label: np.ndarray, log: np.ndarray, had: histories.Ranges
+) -> np.ndarray:
+    """The place of each label among the items less those of its range of the log, 1 the best, last among equals: int64
+    [n]."""
+    found = []
+    for start in range(0, len(queries), BLOCK):
+        own = slice(start, start + BLOCK)
+        scores, size = queries[own] @ items.T, had.length[own]
+        row = np.repeat(np.arange(len(size)), size)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+        target = scores[np.arange(len(size)), label[own]]
+        scores[row, log[had.start[own][row] + within]] = -np.inf
+        scores[np.arange(len(size)), label[own]] = target
+        found.append((scores >= target[:, None]).sum(axis=1))
+    return np.concatenate(found)
+
+
+def _of_ranks(ranks: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for name in names:
+        metric, _, k = evaluate.parse_name(name)
+        if metric not in ("map", "recall", "hit_rate"):
+            raise InputError(f"metric {name!r} does not judge next watches: there are map, recall@k and hit_rate@k")
+        found[name] = float(np.mean(1 / ranks if metric == "map" else ranks <= k))
+    return found
