@@ -17,7 +17,7 @@ BESIDE = {"equal weights": "equal weights", "no powers": "no squares or roots"}
 PAPER = (0.416, 0.369, 0.367, 0.358, 0.352, 0.347, 0.346)  # table 1, tower by tower
 PAPER_BESIDE = {"equal weights": 0.387, "no powers": 0.348}  # 34.6 % and 4.1 or 0.2 points
 SMALL = "num_users=300,num_videos=150,num_watches=6000"
-HALF = "num_users=2500,num_videos=1500,num_watches=150000"
+WORLD = "num_users=2000,num_videos=1200,num_watches=120000"
 POLICIES = {
     "funnel": "funnel",
     "clicks": "ranked by clicks",
@@ -30,7 +30,7 @@ POLICIES = {
 
 def rankings(options: argparse.Namespace) -> Iterator[Ranking]:
     for seed in options.seeds[:1] if options.quick else options.seeds:
-        world = f"simulated:{SMALL if options.quick else HALF},seed={seed}"
+        world = f"simulated:{SMALL if options.quick else WORLD},seed={seed}"
         yield Ranking(world, {"epochs": 1} if options.quick else {}, seed=seed)
 
 
