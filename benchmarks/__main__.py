@@ -14,6 +14,7 @@ from benchmarks import (
     convolutions,
     graph,
     isolated,
+    lessons,
     limits,
     optimizers,
     quality,
@@ -157,6 +158,13 @@ def parser() -> Parser:
     added.add_argument("--optimizers", nargs="+", metavar="NAME", help="(default all)")
     added.add_argument("--trials", type=_positive, default=5, metavar="N", help="rates of each (default 5)")
     added.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs at the best rate (default 3)")
+
+    added = suite(
+        "lessons", lessons.run, "batch and generalisation, early stopping, decay, dropout, smoothing, ensembles"
+    )
+    added.add_argument("--quick", **quick)
+    added.add_argument("--only", nargs="+", metavar="NAME", help="studies to run (default all)")
+    added.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs of each setting (default 3)")
 
     added = suite("sweep", sweep.run, "a sweep of learning rates as one program, beside its runs one after the other")
     added.add_argument("--quick", **quick)

@@ -5,7 +5,7 @@ It is the measure that every other speed is stated against.
 copy          a large float32 array into another, bytes read plus bytes written
 gather        random rows of 64 floats from a table larger than the cache, bytes of the rows read
 scatter_add   the same rows added to in place, bytes read plus bytes written
-matmul        two square float32 matrices at the default precision, 2 n^3 operations
+matmul        two square matrices, 2 n^3 operations: float32 at the default precision, and bfloat16
 dispatch      one call of a trivial compiled function until its result is ready
 operation     one operation on 512 numbers after another, within a compiled loop (one of fewer bytes XLA may fuse)
 """
@@ -30,12 +30,12 @@ class Configuration:
     dim: int = 64
     rows_a_step: int = 2**14
     steps: int = 32  # gathers or scatters a call: together more rows than a cache holds
-    matrix: int = 2048
+    matrix: int = 2048  # four times as many rows on an accelerator, which would be done before the next call begins
     seed: int = 0
 
 
-NAMES = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s", "dispatch_us")
-NAMES += ("operation_us",)
+NAMES = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s", "matmul_bf16_gflop_per_s")
+NAMES += ("dispatch_us", "operation_us")
 CHAIN, CHAINS = 32, 128
 QUICK = Configuration(copy_floats=2**22, table_rows=2**17, steps=4, matrix=512)
 
@@ -70,15 +70,20 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     scatter = _step_ms(
         _scatter_add, table, (ids, jnp.zeros((configuration.rows_a_step, configuration.dim))), configuration.steps
     )
-    square = jnp.full((configuration.matrix, configuration.matrix), 1 / configuration.matrix)
-    matmul = _step_ms(lambda x, y: x @ y, square, (square + 0,), 1, donate=False)
+    matrix = configuration.matrix * (1 if jax.default_backend() == "cpu" else 4)
+    single, half = (
+        _step_ms(lambda x, y: x @ y, square, (square + 0,), 1, donate=False)
+        for square in (jnp.full((matrix, matrix), 1 / matrix, dtype) for dtype in (jnp.float32, jnp.bfloat16))
+    )
     dispatch = _step_ms(lambda x: x + 1, jnp.zeros(()), (), 1, repeats=200)
     operation = _step_ms(_chain, jnp.zeros(512), (), CHAIN * CHAINS)
     return {
         "copy_gb_per_s": copy_gb_per_s(configuration.copy_floats),
         "gather_gb_per_s": row_bytes / gather / 1e6,
         "scatter_add_gb_per_s": 2 * row_bytes / scatter / 1e6,
-        "matmul_gflop_per_s": 2 * configuration.matrix**3 / matmul / 1e6,
+        "matrix": matrix,
+        "matmul_gflop_per_s": 2 * matrix**3 / single / 1e6,
+        "matmul_bf16_gflop_per_s": 2 * matrix**3 / half / 1e6,
         "dispatch_us": 1e3 * dispatch,
         "operation_us": 1e3 * operation,
     }

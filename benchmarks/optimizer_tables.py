@@ -13,7 +13,7 @@ TARGET_SHARE = 0.75  # of the steps: the target is the best that the baseline re
 
 
 def identity(record: Record) -> tuple:
-    return tuple(record[name] for name in ("side", "workload", "optimizer", "learning_rate", "seed"))
+    return tuple(record[name] for name in ("side", "workload", "optimizer", "learning_rate", "seed", "steps"))
 
 
 def best_trial(lines: Sequence[Record]) -> Record | None:

@@ -10,7 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import claim_tables, claims, convolutions, optimizer_tables, scaling, sizes, tables, youtube_parts
+from benchmarks import (
+    claim_tables,
+    claims,
+    convolutions,
+    lesson_tables,
+    optimizer_tables,
+    scaling,
+    sizes,
+    tables,
+    youtube_parts,
+)
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, Table
 from zoo.errors import InputError
@@ -43,6 +53,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "batch_scaling": tables.batch_scaling,
     "optimizers": optimizer_tables.table,
     "sweep": optimizer_tables.sweep,
+    "lessons": lesson_tables.table,
     "youtube": youtube_parts.table,
 }
 MARKED = re.compile(r"(<!-- report:([\w-]+) -->\n)(.*?)(<!-- /report:\2 -->)", re.DOTALL)

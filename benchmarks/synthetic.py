@@ -99,6 +99,25 @@ def text(num_rows: int, size: int, exponent: float, seed: int) -> Text:
     return Text(zipf_ids(np.random.default_rng(seed), size, len(letters), exponent), letters)
 
 
+def titled(num_rows: int, size: int, exponent: float, seed: int) -> FieldTable:
+    """`size` ratings by users of items, titles of 1 to 12 words; a third of num_rows of each of them."""
+    rng, rows = np.random.default_rng(seed), num_rows // 3
+    words = zipf_ids(rng, 12 * rows, rows, exponent).reshape(rows, 12)
+    titles = np.where(np.arange(12) < rng.integers(1, 13, (rows, 1)), words, -1)
+    item = zipf_ids(rng, size, rows, exponent)
+    return FieldTable(
+        names=("user", "item"),
+        levels=(np.arange(rows),) * 2,
+        codes=np.stack([zipf_ids(rng, size, rows, exponent), item], axis=1),
+        numeric_names=(),
+        numbers=np.empty((size, 0), np.float32),
+        label=rng.integers(1, 11, size).astype(np.float32),
+        bag_names=("title",),
+        bag_levels=(np.arange(rows),),
+        bags=(titles[item],),
+    )
+
+
 def images(num_rows: int, size: int, exponent: float, seed: int) -> Images:
     """Up to 16,384 images as Fashion-MNIST's, of random bytes; rows and skew have no meaning here."""
     del num_rows, exponent
@@ -140,7 +159,8 @@ MADE: dict[type | str, Made] = {
     Text: Made(text, split=splits.ending),
     Images: Made(images),
     Impressions: Made(impressions),
-    # A user, an item and bags of words have no likeness here: the steps of ratings are those of the other recipes.
+    "cnn_fm": Made(titled),
+    # The other recipes of ratings are left out: their steps are those of clicks.
     FieldTable: Made(fields, field_examples, fits=lambda recipe: recipe.metric == "auc"),
 }
 

@@ -128,10 +128,13 @@ def rows(records: Sequence[Record], sizes: Sequence[int] = (10_000, 100_000, 1_0
 
 
 def limits(records: Sequence[Record]) -> Table:
-    names = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s", "dispatch_us")
+    names = ("copy_gb_per_s", "gather_gb_per_s", "scatter_add_gb_per_s", "matmul_gflop_per_s")
+    names += ("matmul_bf16_gflop_per_s", "dispatch_us", "operation_us")
     chosen = newest(records, lambda record: record["allocator"])
-    lines = tuple((record["allocator"], *(f"{record[name]:.1f}" for name in names)) for record in chosen)
-    header = ("allocator", "copy GB/s", "gather GB/s", "scatter-add GB/s", "matmul GFLOP/s", "dispatch µs")
+    digits = {name: 3 if name.endswith("_us") else 1 for name in names}
+    lines = tuple((record["allocator"], *(f"{record[name]:.{digits[name]}f}" for name in names)) for record in chosen)
+    header = ("allocator", "copy GB/s", "gather GB/s", "scatter-add GB/s", "matmul GFLOP/s, float32", "bfloat16")
+    header += ("dispatch µs", "operation µs")
     return Table(header, lines, footnote(records))
 
 

@@ -129,14 +129,15 @@ def against_limits(measured: Mapping[str, Any], ceiling: Mapping[str, float]) ->
     """Achieved rates, and what a step would take if one limit alone held it, as shares of what it does take.
 
     memory    its bytes at the bandwidth of a copy of a large array; rows that stay in the cache can exceed it
-    compute   its operations at the rate of a large product of matrices
+    compute   its operations at the rate of a large product of matrices, of bfloat16 where its towers compute in that
     latency   the operations that the compiled step starts, each taking what one on 512 numbers takes
 
     The fraction of the limit is that of memory or compute, whichever is more: latency is no work to be done.
     """
     step_ms = measured["step_ms"]["median"]
     bandwidth, rate = measured["bytes"] / step_ms / 1e6, measured["flops"] / step_ms / 1e6
-    shares = {"memory": bandwidth / ceiling["copy_gb_per_s"], "compute": rate / ceiling["matmul_gflop_per_s"]}
+    matmul = "matmul_bf16_gflop_per_s" if measured.get("dtype") == "bfloat16" else "matmul_gflop_per_s"
+    shares = {"memory": bandwidth / ceiling["copy_gb_per_s"], "compute": rate / ceiling[matmul]}
     fraction = max(shares.values())
     shares["latency"] = measured["operations"] * ceiling["operation_us"] / step_ms / 1e3
     nearest = max(shares, key=lambda name: shares[name])

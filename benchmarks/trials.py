@@ -5,7 +5,7 @@ The learning rate is an argument of the compiled call, so that all trials and se
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ def prepared(workload: Workload) -> Task:
     return Task(job.recipe, job.recipe.objective, made.model, examples, made.split, test, columns, constants)
 
 
-def first_state(task: Task, rule: Rule, seed: int) -> TrainState:
+def first_state(task: Task, rule: Rule, seed: Any) -> TrainState:
     """The state before the first step: the same for all rules and rates, but for what an optimizer keeps."""
     batch = {
         name: jax.ShapeDtypeStruct((task.recipe.batch_size, *column.shape[1:]), column.dtype)
@@ -107,25 +107,29 @@ class Program(NamedTuple):
     """What a rule compiles to, for all rates and seeds."""
 
     task: Task
-    rule: Rule
+    first: Any  # seed -> the state before the first step
     call: Any
-    compile_seconds: float
+    compile_seconds: float  # of the call
     steps: int
     points: int
 
 
 def compiled(task: Task, rule: Rule, steps: int, points: int) -> Program:
     run = jax.jit(with_rate(task, rule), donate_argnums=1)
-    state = jax.eval_shape(lambda: first_state(task, rule, 0))
+    first = jax.jit(partial(first_state, task, rule))
+    state = jax.eval_shape(first, 0)
     order = jax.ShapeDtypeStruct((steps // points, task.recipe.batch_size), jnp.int32)
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     call, seconds = timing.compile_apart(run, rate, state, task.constants, task.columns, order)
-    return Program(task, rule, call, seconds, steps, points)
+    return Program(task, first, call, seconds, steps, points)
 
 
-def train(program: Program, rate: float, seed: int) -> tuple[list[Point], TrainState]:
-    """A run at a rate, to its last point or to where its loss is no longer finite."""
-    task, state, found = program.task, first_state(program.task, program.rule, seed), []
+def train(
+    program: Program, rate: float, seed: int, judge: Callable[[Task, TrainState], float] | None = None
+) -> tuple[list[Point], TrainState]:
+    """A run at a rate, to its last point or to where its loss is no longer finite; judged at each by `judge`, else by
+    `judged`."""
+    task, state, found = program.task, program.first(seed), []
     pieces = np.split(orders(task, seed, program.steps), program.points)
     seconds = 0.0
     for number, order in enumerate(jax.device_put(pieces), 1):
@@ -136,12 +140,19 @@ def train(program: Program, rate: float, seed: int) -> tuple[list[Point], TrainS
         seconds += time.perf_counter() - began
         if not finite:
             break
-        found.append(Point(number * len(order), judged(task, state), seconds))
+        found.append(Point(number * len(order), (judge or judged)(task, state), seconds))
     return found, state
 
 
 def judged(task: Task, state: TrainState) -> float:
     return task.recipe.evaluate(task.model, state, task.examples, task.split)[task.recipe.metric]
+
+
+def of_training(task: Task, state: TrainState) -> dict[str, float]:
+    """The metrics on the training rows themselves, of a task whose examples are the rows in their order."""
+    columns = {name: task.examples.train[name] for name in task.examples.test}
+    rows = Split(task.split.train, task.split.train)
+    return task.recipe.evaluate(task.model, state, replace(task.examples, test=columns), rows)
 
 
 def tested(task: Task, state: TrainState) -> float:
@@ -152,11 +163,17 @@ def swept(task: Task, rule: Rule, rates: Array, order: Array, num_devices: int |
     """All rates as one program, the trials its leading axis, compiled for an `order` [k, batch] that all of them share:
     (rates, states, constants, columns, order) -> (states, metrics [rates, k]); and the states before the first step.
 
-    Under vmap; with `num_devices`, which must divide the rates, each device runs its part of them one after the other.
+    Under vmap, where the random draws and the search for duplicates, the same for all rates, are made once; with
+    `num_devices`, which must divide the rates, each device runs its part of them one after the other.
     """
     states = jax.vmap(lambda rate: first_state(task, rule, 0))(rates)
-    run = jax.vmap(with_rate(task, rule), in_axes=(0, 0, None, None, None))
-    if num_devices is not None:
+    if num_devices is None:
+        own = {name: {"slot": None, "rule": 0} for name in states.row_state}
+        axes = states.replace(step=None, params=0, tables=0, model_state=0, opt_state=0, row_state=own, key=None)
+        run = jax.vmap(with_rate(task, rule), in_axes=(0, axes, None, None, None), out_axes=(axes, 0))
+        slots = {name: held | {"slot": held["slot"][0]} for name, held in states.row_state.items()}
+        states = states.replace(step=states.step[0], key=states.key[0], row_state=slots)
+    else:
         one_by_one = with_rate(task, rule)
 
         def own(rates, states, constants, columns, order):

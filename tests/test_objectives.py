@@ -86,6 +86,12 @@ def test_logistic():
 
     check(objectives.logistic, loop)
 
+    def smoothed(n):  # a label says 0.9 or 0.1
+        found, likely = score(USER[n], ITEM[n]), 0.1 + 0.8 * float(BATCH["label"][n])
+        return likely * log(1 + exp(-found)) + (1 - likely) * log(1 + exp(found))
+
+    check(partial(objectives.logistic, smoothing=0.2), smoothed)
+
 
 class Recording(Vectors):
     """Keeps the ids asked for, to know what an objective drew."""

@@ -24,10 +24,14 @@ def squared_error(model: Any, batch: Batch, key: Array) -> Array:
     return 0.5 * (model(batch, train=True) - batch["label"]) ** 2
 
 
-def logistic(model: Any, batch: Batch, key: Array) -> Array:
-    """Cross-entropy of a 0/1 label with logit = score: log(1 + exp(-logit)) or log(1 + exp(logit))."""
+def logistic(model: Any, batch: Batch, key: Array, *, smoothing: float = 0.0) -> Array:
+    """Cross-entropy of a 0/1 label with logit = score: log(1 + exp(-logit)) or log(1 + exp(logit)).
+
+    With smoothing s the label is s / 2 or 1 - s / 2 (Szegedy et al. 2016, section 7).
+    """
     del key
-    return optax.losses.sigmoid_binary_cross_entropy(model(batch, train=True), batch["label"])
+    label = (1 - smoothing) * batch["label"] + smoothing / 2
+    return optax.losses.sigmoid_binary_cross_entropy(model(batch, train=True), label)
 
 
 def cross_entropy(model: Any, batch: Batch, key: Array) -> Array:

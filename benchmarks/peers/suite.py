@@ -32,11 +32,9 @@ def run(options: argparse.Namespace) -> int:
         if unknown:
             raise InputError(f"unknown comparison {unknown[0]!r}; there are {', '.join(c.name for c in chosen)}")
         chosen = [comparison for comparison in chosen if comparison.name in options.only]
-    for comparison in chosen:
-        if not (comparison.folder / "bin" / "python").exists():
-            raise InputError(
-                f"there is no {comparison.folder.name}, where {comparison.peer} is: scripts/setup --peers makes it"
-            )
+    missing = [reason for comparison in chosen if (reason := no_environment(comparison))]
+    if missing and len(missing) == len(chosen):
+        raise InputError(missing[0])
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for comparison in chosen:
@@ -51,10 +49,17 @@ def run(options: argparse.Namespace) -> int:
             found.append(record)
             if "unavailable" in record:
                 print(f"{comparison.name}: no result: {record['unavailable']}", flush=True)
-    if found:
-        tables.show("Beside other packages", tables.peers(found))
+    for group in tables.by_device(found).values():  # a peer that is not there has the record of a CPU
+        tables.show("Beside other packages", tables.peers(group))
     missed = any(not tables.met(figure) for record in found for figure in record.get("figures", ()))
     return 1 if missed and not options.quick else 0
+
+
+def no_environment(comparison: Comparison) -> str | None:
+    """That the environment of a peer is not there, or None."""
+    if (comparison.folder / "bin" / "python").exists():
+        return None
+    return f"there is no {comparison.folder.name}, where {comparison.peer} is: scripts/setup --peers makes it"
 
 
 def compared(comparison: Comparison, bench: Bench) -> dict[str, Any]:
@@ -62,6 +67,8 @@ def compared(comparison: Comparison, bench: Bench) -> dict[str, Any]:
     record = {"suite": "peers", "comparison": comparison.name, "data": comparison.data, "peer": comparison.peer}
     record |= {"quick": bench.quick, "command": records.command()}
     try:
+        if reason := no_environment(comparison):
+            raise Unavailable(reason)
         versions = ask_peer(bench, comparison.adapter)["versions"]
         figures, pairs, settings = comparison.run(bench)
     except Unavailable as error:

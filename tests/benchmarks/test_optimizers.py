@@ -21,7 +21,14 @@ WORKLOAD = trials.Workload("mf", "mf/smoke", "simulated", 6, 0.1, 1e-3, {"batch_
 def record(optimizer, rate, values, seed=0, workload="W", side="rows", step_ms=1.0, metric="auc", **more):
     points = [[10 * (place + 1), value] for place, value in enumerate(values)]
     named = {"optimizer": optimizer, "learning_rate": rate, "seed": seed, "workload": workload, "side": side}
-    kept = {"points": points, "metric": metric, "diverged": False, "step_ms": step_ms, "test": None}
+    kept = {
+        "steps": points[-1][0],
+        "points": points,
+        "metric": metric,
+        "diverged": False,
+        "step_ms": step_ms,
+        "test": None,
+    }
     return named | kept | {"environment": ENVIRONMENT} | more
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -117,9 +118,18 @@ def test_a_peer_that_fails_is_a_row_too(pretend):
 
 def test_no_environment_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(turns, "ENVIRONMENT", tmp_path / ".venv-peers")
-    assert main(["peers"]) == 2
+    assert main(["peers", "--models", "mf"]) == 2
     error = capsys.readouterr().err.strip()
     assert "scripts/setup --peers" in error and "\n" not in error
+
+
+def test_one_environment_of_two_is_a_row_that_says_why(pretend, monkeypatch):
+    ask = pretend(PRETENDED)
+    other = replace(suite.COMPARISONS["mf"][0], name="other", environment="-other")
+    monkeypatch.setitem(suite.COMPARISONS, "mf", (*suite.COMPARISONS["mf"], other))
+    assert ask() == 0
+    found, absent = map(json.loads, pretend.records.read_text().splitlines())
+    assert found["figures"] and "there is no venv-other" in absent["unavailable"]
 
 
 def test_an_unknown_comparison_is_one_line(capsys):

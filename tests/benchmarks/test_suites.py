@@ -72,6 +72,9 @@ def test_both_sides_of_the_streaming_record(tmp_path):
 def test_limits_are_measured():
     found = limits.measure(limits.Configuration(2**16, 2**10, 16, 2**6, 2, 64))
     assert all(found[name] > 0 for name in limits.NAMES)
+    record = found | {"suite": "limits", "allocator": "default", "environment": ENVIRONMENT}
+    text = report.sections({"limits": [record]})["limits"]
+    assert f"| default | {found['copy_gb_per_s']:.1f} |" in text and "bfloat16" in text
 
 
 def test_verdicts_of_rows():

@@ -33,6 +33,8 @@ def test_what_bounds_a_step():
     assert found["fraction_of_limit"] == pytest.approx(0.05) and found["bound"].startswith("none alone")
     for name, what in (("bytes", "memory"), ("flops", "compute")):
         assert throughput.against_limits(measured | {name: 1e8}, ceiling)["bound"] == what
+    half = throughput.against_limits(measured | {"dtype": "bfloat16"}, ceiling | {"matmul_bf16_gflop_per_s": 1.0})
+    assert half["shares"]["compute"] == pytest.approx(0.5)
     found = throughput.against_limits(measured | {"operations": 1000}, ceiling)
     assert found["bound"] == "latency" and found["fraction_of_limit"] == pytest.approx(0.05)
 

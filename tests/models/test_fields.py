@@ -175,6 +175,13 @@ def test_costs_by_hand():
     assert wide_deep.cost(recipe, MODELS["wide_deep"]) == (12 * (8 * 4 * 4 + weights), 6 * 8 * weights)
     crossed = 2 * 12 + 12 * 6 + 6 * 5 + 12 + 5
     assert dcn.cost(recipe, MODELS["dcn"]) == (12 * (8 * 4 * 3 + crossed), 6 * 8 * crossed)
+    crossed = 2 * 12 * 12 + 12 * 6 + 6 * 5 + 12 + 5
+    assert dcn_v2.cost(recipe, MODELS["dcn_v2"]) == (12 * (8 * 4 * 3 + crossed), 6 * 8 * crossed)
+    assert deepfm.cost(recipe, MODELS["deepfm"]) == (12 * (8 * 4 * 4 + weights), 6 * 8 * (weights + 5 * 3))
+    weights = 3 * 6 + 6 * 5 + 5
+    assert nfm.cost(recipe, MODELS["nfm"]) == (12 * (8 * 4 * 4 + weights), 6 * 8 * (weights + 5 * 3))
+    assert fwfm.cost(recipe, MODELS["fwfm"]) == (12 * (8 * 4 * 4 + 6), 6 * 8 * (6 + 4 * 5 * 3))
+    assert lr.cost(recipe, MODELS["lr"]) == (12 * 8 * 4, 8 * 4)
 
 
 def test_parameters_of_the_recipes_bars():

@@ -114,7 +114,7 @@ RECIPES = {
     ),
     "vanilla": tasks.text(
         model=partial(RNN, cell=recurrent.vanilla, width=256, dropout=0.1),
-        for_data={"tiny-shakespeare": _SHAKESPEARE | {"learning_rate": 1e-3, "epochs": 12}},
+        for_data={"tiny-shakespeare": _SHAKESPEARE | {"learning_rate": 1e-3, "epochs": 30}},
         **_COMMON,
     ),
     "smoke": tasks.text(
