@@ -59,14 +59,10 @@ def numbers(watches: Interactions, at: Asked, factors: Sequence[likeness.Factors
     if UPLOAD in watches.item_features:
         found["video age_seconds"] = (at.timestamp - watches.item_features[UPLOAD][at.item]).astype(float)
     found["impressions before"] = at.shown.astype(float)
-    groups = {"all": np.zeros(watches.num_items, np.int64), **_categorical(watches.item_features)}
-    if len(groups) > 2:
-        codes = np.stack([column for name, column in groups.items() if name != "all"], 1)
-        groups["all categories"] = np.unique(codes, axis=0, return_inverse=True)[1]
-    for name, group in groups.items():
-        span = int(group.max(initial=0)) + 1
-        mine = watches.user.astype(np.int64) * span + group[watches.item]
-        theirs = at.user.astype(np.int64) * span + group[at.item]
+    for name, (watched, asked_for) in _groups(watches.item_features, watches.item, at.item).items():
+        span = 1 + int(max(watched.max(initial=0), asked_for.max(initial=0)))
+        mine = watches.user.astype(np.int64) * span + watched
+        theirs = at.user.astype(np.int64) * span + asked_for
         count, last = counted_before(mine, times, theirs, at.timestamp)
         found[f"watches of {name}"] = count.astype(float)
         found[f"seconds since {name}"] = np.where(count > 0, at.timestamp - last, np.inf)
@@ -74,6 +70,20 @@ def numbers(watches: Interactions, at: Asked, factors: Sequence[likeness.Factors
             found[f"share of {name}"] = count / np.maximum(found["watches of all"], 1)
     alike, known = likeness.measured(watches, at.user, at.item, at.timestamp, factors)
     return found | {"likeness": alike, "watches of the video": known}
+
+
+def _groups(
+    features: Mapping[str, np.ndarray], watched: np.ndarray, asked_for: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The group of each of two columns of videos, int64 each: all, by category, by all categories at once. Of these
+    videos alone, so that a list takes no longer on a larger site."""
+    found = {"all": (np.zeros(len(watched), np.int64), np.zeros(len(asked_for), np.int64))}
+    first, second = found["all"]
+    for name, column in _categorical(features).items():
+        one, other = column[watched].astype(np.int64), column[asked_for].astype(np.int64)
+        span = 1 + int(max(one.max(initial=0), other.max(initial=0)))
+        found[name], first, second = (one, other), first * span + one, second * span + other
+    return found | {"all categories": (first, second)} if len(found) > 2 else found
 
 
 def _categorical(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
