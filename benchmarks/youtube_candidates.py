@@ -6,6 +6,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,11 @@ CORRECTED = [name for name in LOSSES if name != "full" and "no logQ" not in name
 
 
 def features(options: argparse.Namespace) -> Iterator[Configuration]:
-    small = SMALL if options.quick else {}
-    for chosen in SETS.values():
+    """All depths of all features, and the other sets at the largest depth."""
+    sizes: dict[str, Any] = SMALL if options.quick else {"settings": {"epochs": 2}, "per_user": 60}
+    for name, chosen in reversed(SETS.items()):
         for seed in options.seeds:
-            yield Configuration("features", chosen, DEPTHS, seed=seed, **small)
+            yield Configuration("features", chosen, DEPTHS if name == "all" else DEPTHS[-1:], seed=seed, **sizes)
 
 
 def negatives(options: argparse.Namespace) -> Iterator[Configuration]:
@@ -73,7 +75,9 @@ def feature_lines(records: Sequence[Record]) -> list[Line]:
     """MAP as it grows with depth for each feature set, and with features at the largest depth."""
     by_set = maps(records)
     lines = [
-        _growth(f"MAP at depth {', '.join(map(str, own))}; {name}", list(own.values())) for name, own in by_set.items()
+        _growth(f"MAP at depth {', '.join(map(str, own))}; {name}", list(own.values()))
+        for name, own in by_set.items()
+        if len(own) > 1
     ]
     if len(by_set) > 1:
         most = min(max(own) for own in by_set.values())
