@@ -24,11 +24,11 @@ SETS = {
     "+ example age": ("searches", "example_age"),
     "all": ("searches", "example_age", "users"),
 }
-SMALL = {
+SMALL: dict[str, Any] = {
     "world": {"num_users": 200, "num_videos": 100, "num_watches": 3_000},
     "settings": {"epochs": 1, "batch_size": 256},
 }
-MANY_VIDEOS = {  # for what is about the number of classes, and about videos of all ages
+MANY_VIDEOS: dict[str, Any] = {  # for what is about the number of classes, and about videos of all ages
     "world": {"num_users": 20_000, "num_videos": 2_000, "num_watches": 1_200_000},
     "settings": {"epochs": 2},
 }
@@ -38,7 +38,7 @@ CORRECTED = [name for name in LOSSES if name != "full" and "no logQ" not in name
 
 def features(options: argparse.Namespace) -> Iterator[Configuration]:
     """All depths of all features, and the other sets at the largest depth."""
-    sizes: dict[str, Any] = SMALL if options.quick else {"settings": {"epochs": 2}, "per_user": 60}
+    sizes = SMALL if options.quick else {"settings": {"epochs": 2}, "per_user": 60}
     for name, chosen in reversed(SETS.items()):
         for seed in options.seeds:
             yield Configuration("features", chosen, DEPTHS if name == "all" else DEPTHS[-1:], seed=seed, **sizes)

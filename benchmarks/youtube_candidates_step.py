@@ -31,8 +31,8 @@ from zoo.train_step import init_state
 from zoo.types import TrainState
 
 
-# Chosen on world seed 0. Many users and few videos: where few examples came again and again, towers fell behind a linear
-# map, and so they did after a quarter of the steps that part `features` takes.
+# Chosen on world seed 0. Many users and few videos: where few examples came again and again, towers fell behind a
+# linear map, and so they did after a quarter of the steps that part `features` takes.
 WORLD = {"num_users": 60_000, "num_videos": 500, "num_watches": 3_000_000}
 HELD_OUT = 0.03  # of the watches: the last days
 TRAINING = {"epochs": 1, "learning_rate": 5e-3, "batch_size": 1000}
@@ -117,10 +117,9 @@ def by_frequency(world: Interactions) -> Interactions:
 def parts(configuration: Configuration, world: Interactions) -> tuple[splits.Split, Recipe]:
     """The split, and the recipe ranking as the suite trains it. All tables are small, and updated densely."""
     recipe = names.recipe("youtube_candidates/ranking")[2]
+    chosen = {"per_user": configuration.per_user, "features": tuple(configuration.features)}
     settings: dict[str, Any] = {
-        "examples": _with(
-            recipe.examples, **EXAMPLES, per_user=configuration.per_user, features=tuple(configuration.features)
-        ),
+        "examples": _with(recipe.examples, **EXAMPLES, **chosen),
         "objective": partial(objectives.sampled_softmax, sampler=partial(negatives.popularity, count=NEGATIVES)),
         "optimizer": optimizers.dense_adam,
         **TRAINING,
