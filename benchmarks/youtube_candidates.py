@@ -45,7 +45,7 @@ def features(options: argparse.Namespace) -> Iterator[Configuration]:
 
 
 def negatives(options: argparse.Namespace) -> Iterator[Configuration]:
-    sizes = SMALL if options.quick else MANY_VIDEOS
+    sizes = SMALL if options.quick else {**MANY_VIDEOS, "settings": {"epochs": 4}}
     for seed in options.seeds:
         yield Configuration("negatives", SETS["all"], (2,), seed=seed, **sizes)
 

@@ -37,7 +37,8 @@ WORLD = {"num_users": 60_000, "num_videos": 500, "num_watches": 3_000_000}
 HELD_OUT = 0.03  # of the watches: the last days
 TRAINING = {"epochs": 1, "learning_rate": 5e-3, "batch_size": 1000}
 EXAMPLES = {"longest": 12, "longest_searches": 6}
-NEGATIVES = 250
+NEGATIVES = 250  # of parts `features` and `age`
+COMPARED = 1000  # of part `negatives`, as many as the recipe's and as the labels of a batch
 AGES = (0, 2, 5, 10, 20, 40, 80, 200)  # days: edges of the bins of upload age
 
 
@@ -69,7 +70,7 @@ def features(configuration: Configuration) -> dict[str, Any]:
 LOSSES: Mapping[str, Callable[..., Any]] = {
     "full": objectives.full_softmax,
     **{
-        name + end: partial(objectives.sampled_softmax, sampler=partial(sampler, count=NEGATIVES), correct=not end)
+        name + end: partial(objectives.sampled_softmax, sampler=partial(sampler, count=COMPARED), correct=not end)
         for name, sampler in (("popularity", negatives.popularity), ("log-uniform", negatives.log_uniform))
         for end in ("", ", no logQ")
     },

@@ -28,7 +28,7 @@ def test_numbers_are_loops_over_what_was_before(split):
         assert found["watches of all categories"][n] == len(alike)
         assert found["seconds since topic"][n] == (moment - max(of_topic) if of_topic else np.inf)
         earlier = (shown.user == user) & (shown.item == item) & (shown.timestamp < moment)
-        assert found["impressions before"][n] == earlier.sum()
+        assert found["impressions before"][n] == earlier.sum() and found["moment"][n] == moment
         assert found["video age_seconds"][n] == moment - log.item_features["upload_time"][item]
         assert found["user age_years"][n] == log.user_features["age_years"][user]
 
@@ -54,6 +54,8 @@ def test_the_encoding_knows_training_rows_alone(split):
     kept, left = encoding.videos >= 0, (encoding.videos < 0) & often
     assert encoding.num_videos == kept.sum() == 10 and often[kept].all() and clicks[kept].min() >= clicks[left].max()
     columns = encoding.columns(train.watches, page_features.asked(test, shown))
+    moment = list(encoding.quantiles).index("moment")
+    assert (columns["numbers"][:, moment] == 1).all(), "what follows training has the place of its last moment"
     assert columns["numbers"].min() >= 0 and columns["numbers"].max() <= 1
     assert columns["codes"].shape[1] == len(encoding.sizes) == 4
     assert (columns["codes"].max(0) < encoding.sizes).all()

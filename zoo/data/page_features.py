@@ -46,14 +46,15 @@ def categories(watches: Interactions, at: Asked) -> dict[str, np.ndarray]:
 def numbers(watches: Interactions, at: Asked, factors: Sequence[likeness.Factors]) -> dict[str, np.ndarray]:
     """Each continuous feature, float64 [n], infinite where there is nothing to measure from.
 
-    Beside those of the user and the video: impressions of this video before; seconds since the user's last watch; for
-    each category of videos (topic, language), and for all of them at once, how many of its videos the user has watched,
-    as a share of their watches too, and when last; how alike the video is to what the user has watched, and how often
+    Beside those of the user and the video: the moment, since what is watched changes (all after training has the place
+    of its end); impressions of this video before; seconds since the user's last watch; for each category of videos
+    (topic, language), and for all of them at once, how many of its videos the user has watched, as a share of their
+    watches too, and when last; how alike the video is to what the user has watched, and how often
     it had been watched (zoo.data.likeness).
     """
     times = watches.timestamp
     assert times is not None, "the log of a site has times"
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray] = {"moment": at.timestamp.astype(float)}
     for of, features, rows in (("user", watches.user_features, at.user), ("video", watches.item_features, at.item)):
         found |= {f"{of} {name}": column[rows].astype(float) for name, column in features.items() if _is_number(column)}
     if UPLOAD in watches.item_features:
