@@ -17,7 +17,7 @@ BESIDE = {"equal weights": "equal weights", "no powers": "no squares or roots"}
 PAPER = (0.416, 0.369, 0.367, 0.358, 0.352, 0.347, 0.346)  # table 1, tower by tower
 PAPER_BESIDE = {"equal weights": 0.387, "no powers": 0.348}  # 34.6 % and 4.1 or 0.2 points
 SMALL = "num_users=300,num_videos=150,num_watches=6000"
-WORLD = "num_users=2000,num_videos=1200,num_watches=120000"
+WORLD = "num_users=5000,num_videos=2000,num_watches=300000"  # the default
 POLICIES = {
     "funnel": "funnel",
     "clicks": "ranked by clicks",
