@@ -17,7 +17,7 @@ from zoo import names, records
 from zoo.errors import InputError
 
 
-MODELS = ("mf/ranking_bpr", "deepfm/clicks", "lightgcn/ranking")
+MODELS = ("mf/ranking_bpr", "deepfm/clicks", "lightgcn/paper")  # whose steps grow as the batch does
 QUICK = {"rows": 1000, "interactions": 2**12, "steps": 2}
 PLACE = ("model", "form", "devices", "processes", "mode", "shard_tables", "batch_size", "rows")
 BATCH, QUICK_BATCH = 8192, 256
