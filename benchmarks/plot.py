@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks import rows_summary
 from benchmarks.isolated import ROOT
-from benchmarks.tables import SWEPT, Record, device_of, newest, out_of_cache, swept
+from benchmarks.tables import Record, device_of, newest, out_of_cache
+from benchmarks.throughput_tables import SWEPT, swept
 from zoo.errors import InputError
 
 

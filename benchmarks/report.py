@@ -19,6 +19,7 @@ from benchmarks import (
     scaling,
     sizes,
     tables,
+    throughput_tables,
     youtube_parts,
 )
 from benchmarks.isolated import ROOT
@@ -39,7 +40,8 @@ FILES = (
 TABLES: dict[str, Callable[[Sequence[Record]], Table]] = {
     "quality": lambda records: claim_tables.quality(records, claims.CLAIMS),
     "results": lambda records: claim_tables.quality(records, claims.headlines()),
-    "throughput": tables.throughput,
+    "throughput": throughput_tables.throughput,
+    "speed": throughput_tables.speed,
     "rows": tables.rows,
     "sizes": sizes.table,
     "scaling": scaling.table,
@@ -99,7 +101,7 @@ def sections(records: Mapping[str, Sequence[Record]]) -> dict[str, str]:
     """What stands between the markers of each suite that has records: a table a device."""
     found = {}
     quality = [*records.get("quality", ()), *records.get("trees", ())]  # which states the gap
-    records = {**records, "quality": quality, "results": quality}
+    records = {**records, "quality": quality, "results": quality, "speed": records.get("throughput", ())}
     for name, own in records.items():
         made = [TABLES[name](group) for _, group in sorted(tables.by_device(own).items())]
         parts = [tables.markdown(table) for table in made if table.rows]

@@ -64,54 +64,6 @@ def newest(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list
     return list(found.values())
 
 
-SWEPT = ("rows", "zipf", "batch_size", "embedding_dim", "dtype", "allocator")  # of the throughput of a recipe
-
-
-def swept(record: Record) -> tuple:
-    """Which configuration of which recipe a record of throughput is of."""
-    return record["model"], *(record.get(name, "float32") for name in SWEPT)  # older ones have no dtype
-
-
-def throughput(records: Sequence[Record]) -> Table:
-    """A line a model and configuration, on columns that lie on the device and through the input pipeline."""
-    chosen = newest(records, swept)
-    varied = {"zipf": "Zipf", "embedding_dim": "dim", "dtype": "towers", "allocator": "allocator"}
-    varied = {
-        name: title for name, title in varied.items() if len({swept(r)[1 + SWEPT.index(name)] for r in chosen}) > 1
-    }
-    header = ("model/recipe", "rows", "batch", *varied.values(), "step ms (p90)", "examples/s", "through the pipeline")
-    header += ("compile s", "peak memory", "GB/s", "GFLOP/s", "of the limit", "bound by")
-    lines = [
-        (
-            record["model"],
-            f"{record['rows']:,}",
-            f"{record['batch_size']:,}",
-            *(str(record.get(name, "float32") or "-") for name in varied),
-            f"{record['step_ms']['median']:.3f} ({record['step_ms']['p90']:.3f})",
-            f"{record['examples_per_second']:,.0f}",
-            f"{record['pipeline']['examples_per_second']:,.0f}",
-            f"{record['compile_seconds']:.1f}",
-            readable(record["peak_memory_bytes"]),
-            f"{record['achieved_gb_per_s']:.2f}",
-            f"{record['achieved_gflop_per_s']:.2f}",
-            f"{100 * record['fraction_of_limit']:.0f} %",
-            record["bound"],
-        )
-        for record in sorted(chosen, key=lambda record: [str(value) for value in swept(record)])
-    ]
-    text = f"Allocator: {_joined(r['allocator'] for r in records)}."
-    return Table(header, tuple(lines), footnote(records, text))
-
-
-def operations(record: Record, most: int = 15) -> Table:
-    """What a traced step spends its time on."""
-    lines = [
-        (name, source[-60:], f"{ms:.4f}", f"{100 * share:.1f} %")
-        for name, source, ms, share in record["profile_of"][:most]
-    ]
-    return Table(("operation", "from", "ms a step", "share"), tuple(lines))
-
-
 def rows(records: Sequence[Record], sizes: Sequence[int] = (10_000, 100_000, 1_000_000, 10_000_000)) -> Table:
     """Median milliseconds of a step: a line an optimizer, skew and allocator, a column a table size."""
     chosen = newest(records, lambda record: (_series(record), record["items"]))
@@ -236,7 +188,7 @@ def batch_scaling(records: Sequence[Record]) -> Table:
             _auc([r for r in chosen if r["batch_size"] == batch_size and r["rule"] in (rule, "base")]) for rule in rules
         ]
         lines.append((f"{batch_size:,}", *cells))
-    seeds = _joined(str(record["seed"]) for record in chosen)
+    seeds = joined(str(record["seed"]) for record in chosen)
     text = f"Test AUC of {chosen[0]['model']} on {chosen[0]['data']}, mean ± standard deviation over seeds {seeds}."
     return Table(("batch", *rules), tuple(lines), footnote(chosen, text))
 
@@ -302,8 +254,8 @@ def footnote(records: Sequence[Record], text: str = "") -> str:
     if len(devices) > 1:
         raise InputError(f"one table would mix {' and '.join(devices)}: make a table for each (tables.by_device)")
     environments = [record["environment"] for record in records]
-    jax = _joined(environment["packages"]["jax"] for environment in environments)
-    commits = _joined(environment["commit"] or "unknown" for environment in environments)
+    jax = joined(environment["packages"]["jax"] for environment in environments)
+    commits = joined(environment["commit"] or "unknown" for environment in environments)
     days = sorted(environment["time"][:10] for environment in environments)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     return f"{text} {devices[0]}; jax {jax}; {when}, commit {commits}.".strip()
@@ -322,7 +274,7 @@ def short(size: int) -> str:
     return str(size)
 
 
-def _joined(values: Iterable[str]) -> str:
+def joined(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
 
 

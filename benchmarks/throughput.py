@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import isolated, limits, plot, synthetic, tables
+from benchmarks import isolated, limits, plot, synthetic, tables, throughput_tables
 from benchmarks.throughput_step import SETTINGS, Configuration
 from zoo import names, records
 from zoo.errors import InputError
@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
         except isolated.Failed as error:
             print(f"{configuration.model}: no result: {error}", flush=True)
     if found:
-        tables.show("Training speed", tables.throughput(found))
+        tables.show("Training speed", throughput_tables.throughput(found))
         for record in found if options.profile else ():
-            tables.show(f"Time by operation: {record['model']}", tables.operations(record))
+            tables.show(f"Time by operation: {record['model']}", throughput_tables.operations(record))
     for model, reason in untimed(options.models or names.models()):
         print(f"{model}: not timed: {reason}")
     if found and not options.quick:

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import isolated, limits, report, tables, throughput
+from benchmarks import isolated, limits, report, tables, throughput, throughput_tables
 from benchmarks.tables import Record, Table
 from benchmarks.throughput_step import Configuration
 from zoo.errors import InputError
@@ -57,4 +57,4 @@ def compared(found: Sequence[Record], recorded: Record) -> tuple[tuple[str, ...]
 
 
 def _place(record: Record) -> tuple:
-    return tables.device_of(record), *tables.swept(record)
+    return tables.device_of(record), *throughput_tables.swept(record)

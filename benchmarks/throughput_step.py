@@ -65,8 +65,8 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         compiled = scan.lower(state, constants, columns, put(order[:length])).compile()
     pieces = [put(order[start : start + length]) for start in range(0, len(order) - length + 1, length)]
     # The epoch that feeds the pipeline is as long as a piece; its rows are read where all of them lie.
-    examples = _first_steps(prepared.examples, recipe, length)
-    of_epoch = chunks.in_memory(examples, recipe, configuration.seed, put)
+    of_epoch = chunks.in_memory(*_first_steps(prepared.examples, recipe, length), configuration.seed, put)
+    num_examples = int((order[:length] >= 0).sum())
 
     def from_device(carry, repeat):
         return compiled(carry[0], constants, columns, pieces[repeat % len(pieces)])
@@ -88,13 +88,13 @@ def measure(configuration: Configuration) -> dict[str, Any]:
         "batch_size": recipe.batch_size,
         "embedding_dim": getattr(prepared.model, "embedding_dim", None),
         "dtype": getattr(prepared.model, "dtype", "float32"),
-        "examples": examples.num_train,
+        "examples": num_examples,
         "steps": length,
         "step_ms": device.step_ms,
         "examples_per_second": 1e3 * recipe.batch_size / device.step_ms["median"],
         "pipeline": {
             "step_ms": epoch.step_ms,
-            "examples_per_second": 1e3 * examples.num_train / (length * epoch.step_ms["median"]),
+            "examples_per_second": 1e3 * num_examples / (length * epoch.step_ms["median"]),
         },
         "compile_seconds": compile_seconds,
         "parameter_bytes": state_bytes,
@@ -111,10 +111,13 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     return found
 
 
-def _first_steps(examples: Examples, recipe: Recipe, steps: int) -> Examples:
-    """The examples of the first `steps` batches: an epoch of so many steps."""
+def _first_steps(examples: Examples, recipe: Recipe, steps: int) -> tuple[Examples, Recipe]:
+    """Those whose epoch is of so many steps: of the first examples, or of the first steps of an order of its own."""
+    own = recipe.order
+    if own is not None:
+        return examples, replace(recipe, order=lambda examples, batch_size: own(examples, batch_size)[:steps])
     most = steps * recipe.batch_size
-    return replace(examples, train={name: column[:most] for name, column in examples.train.items()})
+    return replace(examples, train={name: column[:most] for name, column in examples.train.items()}), recipe
 
 
 def _pilot(compiled: Any, state: Any, constants: Any, columns: Any, order: Any) -> tuple[float, Any]:

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import operations, plot, synthetic, tables, throughput, throughput_check, throughput_step
+from benchmarks import (
+    operations,
+    plot,
+    synthetic,
+    throughput,
+    throughput_check,
+    throughput_step,
+    throughput_tables,
+)
 from benchmarks.__main__ import main, parser
 from tests.helpers import ENVIRONMENT
 from zoo import names
@@ -18,7 +26,7 @@ from zoo.models import mf
 from zoo.types import Spec
 
 
-@pytest.mark.parametrize("recipe", throughput.recipes(["mf", "popularity"]))
+@pytest.mark.parametrize("recipe", [*throughput.recipes(["mf", "popularity"]), "gru4rec/session"])
 def test_throughput_of_every_recipe(recipe):
     configuration = throughput_step.Configuration(
         recipe, rows=200, interactions=400, zipf=1.0, batch_size=32, budget_s=0
@@ -92,7 +100,7 @@ def test_operations_of_a_step_are_counted_and_traced(tmp_path):
     found = operations.traced(lambda: compiled(jnp.ones((64, 64))), tmp_path, compiled, 7)
     assert sum(operation.share for operation in found) == pytest.approx(1)
     assert any(operation.source.endswith("dot_general") and operation.ms > 0 for operation in found)
-    assert tables.operations({"profile_of": [tuple(operation) for operation in found]}).rows
+    assert throughput_tables.operations({"profile_of": [tuple(operation) for operation in found]}).rows
 
 
 def test_throughput_of_fields():
