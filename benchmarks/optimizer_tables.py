@@ -9,7 +9,7 @@ from zoo.recipe import LOWER_IS_BETTER
 
 
 BASELINE = "adam"
-TARGET_SHARE = 0.75  # of the steps: the target is the best that the baseline reaches in them, the mean over its seeds
+TARGET_SHARE = 0.75  # of the steps: the target is the best that the baseline reaches in them, the median over its seeds
 
 
 def identity(record: Record) -> tuple:
@@ -52,7 +52,7 @@ def finals(found: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
 def targets(found: Sequence[Record]) -> dict[Key, float]:
     """What is to be reached on validation rows, where the baseline was run."""
     return {
-        (side, workload): statistics.mean(_sign(r) * _best(r, TARGET_SHARE) for r in lines)
+        (side, workload): statistics.median(_sign(r) * _best(r, TARGET_SHARE) for r in lines)
         for (side, workload, optimizer), lines in finals(found).items()
         if optimizer == BASELINE
     }
@@ -104,9 +104,8 @@ def table(found: Sequence[Record]) -> Table:
         at_edge = len(grids[key]) > 1 and rate in (min(grids[key]), max(grids[key]))
         lines.append(
             (
-                "dense weights" if key[0] == "dense" else "tables",
-                key[1],
-                key[2],
+                _varied(key),
+                *key[1:],
                 f"{rate:g}" + (" (edge)" if at_edge else ""),
                 "not reached" if steps == float("inf") else f"{steps:,.0f}",
                 "-" if steps == float("inf") else f"{seconds:.1f}",
@@ -114,6 +113,8 @@ def table(found: Sequence[Record]) -> Table:
                 tables.mean_and_spread(tests) if tests else "-",
             )
         )
+    for key in sorted({_pair_of(record) for record in found} - set(chosen)):
+        lines.append((_varied(key), *key[1:], "diverged at each", "not reached", "-", "-", "-"))
     header = (
         "varied",
         "workload",
@@ -126,6 +127,10 @@ def table(found: Sequence[Record]) -> Table:
     )
     spelled = "; ".join(f"{workload} ({side}) {value:.4f}" for (side, workload), value in sorted(goal.items()))
     return Table(header, tuple(lines), tables.footnote(found, f"Targets on validation rows: {spelled or 'none'}."))
+
+
+def _varied(key: tuple[str, str, str]) -> str:
+    return "dense weights" if key[0] == "dense" else "tables"
 
 
 def sweep(found: Sequence[Record]) -> Table:

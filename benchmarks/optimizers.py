@@ -68,7 +68,7 @@ ROWS = {
     "dense_adam": (lambda rate: row_optimizers.densely(optax.adam(rate)), 1e-2),
 }
 RULES: dict[str, dict[str, tuple[Callable[..., Any], float]]] = {"dense": DENSE, "rows": ROWS}
-SPREAD = 5  # rates of a grid
+SPREAD = 7  # rates of a grid
 
 
 class Pair(NamedTuple):

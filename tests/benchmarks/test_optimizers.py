@@ -107,7 +107,7 @@ def test_each_optimizer_has_as_many_rates_and_all_families_a_dozen():
         assert len(rules) >= 12
         for name in optimizers.SIDES[side]:
             assert sum(pair.side == side and pair.workload.name == name for pair in found) == len(rules)
-    assert optimizers.grid(1.0) == [0.1, 0.316, 1.0, 3.16, 10.0]
+    assert optimizers.grid(1.0) == [0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6]
 
 
 @pytest.mark.slow
