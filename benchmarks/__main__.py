@@ -156,7 +156,7 @@ def parser() -> Parser:
     added.add_argument("--quick", **quick)
     added.add_argument("--models", nargs="+", metavar="NAME", help="workloads (default all)")
     added.add_argument("--optimizers", nargs="+", metavar="NAME", help="(default all)")
-    added.add_argument("--trials", type=_positive, default=5, metavar="N", help="rates of each (default 5)")
+    added.add_argument("--trials", type=_positive, default=optimizers.SPREAD, metavar="N", help="rates of each")
     added.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs at the best rate (default 3)")
 
     added = suite(
