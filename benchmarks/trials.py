@@ -127,8 +127,8 @@ def compiled(task: Task, rule: Rule, steps: int, points: int) -> Program:
 def train(
     program: Program, rate: float, seed: int, judge: Callable[[Task, TrainState], float] | None = None
 ) -> tuple[list[Point], TrainState]:
-    """A run at a rate, to its last point or to where its loss is no longer finite; judged at each by `judge`, else by
-    `judged`."""
+    """A run at a rate, to its last point or to where its loss or its scores are no longer finite; judged at each by
+    `judge`, else by `judged`."""
     task, state, found = program.task, program.first(seed), []
     pieces = np.split(orders(task, seed, program.steps), program.points)
     seconds = 0.0
@@ -140,7 +140,11 @@ def train(
         seconds += time.perf_counter() - began
         if not finite:
             break
-        found.append(Point(number * len(order), (judge or judged)(task, state), seconds))
+        try:
+            value = (judge or judged)(task, state)
+        except FloatingPointError:  # the step after a finite loss ended in weights that are not
+            break
+        found.append(Point(number * len(order), value, seconds))
     return found, state
 
 

@@ -1,6 +1,7 @@
 """The study of optimizers: its trials against the product's own step, its rules on made-up records."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,22 @@ def test_target_and_steps_to_it():
     lower = [record("adam", 0.1, [3.0, 2.0, 1.0, 0.5], metric="rmse"), record("sgd", 0.1, [2.0, 0.9], metric="rmse")]
     assert optimizer_tables.targets(lower) == {("rows", "W"): 1.0}
     assert optimizer_tables.to_target(lower)["rows", "W", "sgd"][0] == 20
+
+
+def test_a_run_ends_where_its_scores_are_no_longer_finite(monkeypatch):
+    monkeypatch.setattr(trials, "orders", lambda task, seed, steps: np.zeros((steps, 2), np.int32))
+
+    def call(rate, state, constants, columns, order):
+        return state + 1, {"loss_sum": np.zeros(len(order))}
+
+    def judge(task, state):
+        if state == 3:
+            raise FloatingPointError
+        return 0.5
+
+    task = SimpleNamespace(constants={}, columns={})
+    points, _ = trials.train(trials.Program(task, lambda seed: 0, call, 0.0, 8, 4), 1.0, 0, judge)
+    assert [point.steps for point in points] == [2, 4]
 
 
 def test_the_runs_of_seeds_are_at_the_best_rate_and_give_the_median():
