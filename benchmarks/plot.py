@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import rows_summary
 from benchmarks.isolated import ROOT
 from benchmarks.tables import Record, device_of, newest, out_of_cache
-from benchmarks.throughput_tables import SWEPT, swept
+from benchmarks.throughput_tables import SWEPT, is_plain, swept
 from zoo.errors import InputError
 
 
@@ -125,10 +125,11 @@ def draw_batch_scaling(records: Sequence[Record], path: Path) -> None:
 
 
 def draw_throughput(records: Sequence[Record], path: Path) -> None:
-    """The fraction of the limit of each recipe at the newest of its configurations, and examples a second against what
-    was swept: a line for all that differ in that setting alone."""
+    """The fraction of the limit of each recipe, at its own sizes where it was measured at these, and examples a second
+    against what was swept: a line for all that differ in that setting alone."""
     chosen = newest(records, swept)
-    bars = sorted(newest(chosen, lambda record: record["model"]), key=lambda record: record["model"], reverse=True)
+    of_model = {record["model"]: record for record in [*chosen, *filter(is_plain, chosen)]}
+    bars = [of_model[model] for model in sorted(of_model, reverse=True)]
     sweeps = {name: _lines(chosen, name) for name in ("rows", "zipf", "batch_size", "embedding_dim")}
     sweeps = {name: lines for name, lines in sweeps.items() if lines}
     colours = {"memory": "C0", "compute": "C1", "latency": "C2"}
@@ -145,7 +146,12 @@ def draw_throughput(records: Sequence[Record], path: Path) -> None:
         for panel, (name, lines) in zip(panels[1:], sweeps.items(), strict=True):
             for label, points in lines.items():
                 panel.plot(list(points), list(points.values()), "o-", label=label, markersize=3)
-            panel.set(xlabel=name.replace("_", " "), yscale="log", xscale="linear" if name == "zipf" else "log")
+            values = [value for points in lines.values() for value in points.values()]
+            panel.set(xlabel=name.replace("_", " "), xscale="linear" if name == "zipf" else "log")
+            panel.set(**({"ylim": (0, None)} if max(values) < 4 * min(values) else {"yscale": "log"}))
+            places = sorted({place for points in lines.values() for place in points})
+            panel.set_xticks(places, [f"{place:,}" for place in places], fontsize=7)
+            panel.minorticks_off()
             panel.set_title("examples a second", fontsize=8)
             panel.grid(alpha=0.3)
             panel.legend(fontsize=6)
@@ -159,4 +165,6 @@ def _lines(records: Sequence[Record], name: str) -> dict[str, dict[Any, float]]:
     for record in sorted((r for r in records if r[name] is not None), key=lambda record: record[name]):
         key = swept(record)
         found.setdefault(key[:place] + key[place + 1 :], {})[record[name]] = record["examples_per_second"]
-    return {" ".join(str(part) for part in key): points for key, points in found.items() if len(points) > 1}
+    several = {key: points for key, points in found.items() if len(points) > 1}
+    models = [key[0] for key in several]
+    return {key[0] if models.count(key[0]) == 1 else " ".join(map(str, key)): points for key, points in several.items()}

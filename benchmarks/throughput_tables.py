@@ -18,7 +18,7 @@ def swept(record: Record) -> tuple:
 
 def speed(records: Sequence[Record]) -> Table:
     """A line a model: its first recipe at the recipe's own sizes, over tables of the suite's own."""
-    own = [record for record in newest(records, swept) if _is_plain(record)]
+    own = [record for record in newest(records, swept) if is_plain(record) and _is_first(record)]
     lines = [
         (
             record["model"],
@@ -35,12 +35,16 @@ def speed(records: Sequence[Record]) -> Table:
     return Table(header, tuple(lines), footnote(own, "Tables of 30,000 rows a side.") if own else "")
 
 
-def _is_plain(record: Record) -> bool:
-    model, name, recipe = names.recipe(record["model"].partition("/")[0])
+def is_plain(record: Record) -> bool:
+    """Whether it is of the recipe's own sizes, over tables of the suite's own."""
+    recipe = names.recipe(record["model"])[2]
     asked = (30_000, 1.0, recipe.batch_size, function_of(recipe.model)[1].get("embedding_dim", record["embedding_dim"]))
     found = tuple(record[setting] for setting in SWEPT[:4])
-    plain = record.get("dtype", "float32") == "float32" and record["allocator"] == "default"
-    return record["model"] == f"{model}/{name}" and found == asked and plain
+    return found == asked and record.get("dtype", "float32") == "float32" and record["allocator"] == "default"
+
+
+def _is_first(record: Record) -> bool:
+    return record["model"] == "/".join(names.recipe(record["model"].partition("/")[0])[:2])
 
 
 def _step(record: Record) -> str:
@@ -61,7 +65,7 @@ def throughput(records: Sequence[Record]) -> Table:
             record["model"],
             f"{record['rows']:,}",
             f"{record['batch_size']:,}",
-            *(str(record.get(name, "float32") or "-") for name in varied),
+            *("-" if value is None else str(value) for value in (record.get(name, "float32") for name in varied)),
             _step(record),
             f"{record['examples_per_second']:,.0f}",
             f"{record['pipeline']['examples_per_second']:,.0f}",
