@@ -97,9 +97,12 @@ def draw_graph(records: Sequence[Record], path: Path) -> None:
             timed.plot([s / 60 for s in seconds], recall, "o-", label=record["model"], markersize=3)
         data = f", validation rows of {curves[0]['data']}" if curves else ""
         timed.set(title=f"recall@20{data}", xlabel="minutes of training")
-        for panel in (left, right, timed):
+        for panel, there in ((left, points), (right, runs), (timed, curves)):
             panel.grid(alpha=0.3)
-            panel.legend()
+            if there:
+                panel.legend()
+            else:
+                panel.set_visible(False)
         figure.suptitle(device, fontsize=9)
 
 
