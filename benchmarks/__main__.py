@@ -26,6 +26,7 @@ from benchmarks import (
     sweep,
     throughput,
     throughput_check,
+    throughput_tables,
     trees,
     tuning,
     youtube,
@@ -77,7 +78,11 @@ def parser() -> Parser:
     )
     several = {"nargs": "+", "metavar": "N"}
     added.add_argument(
-        "--rows", type=_positive, default=[30_000], help="users, and items, or rows of all fields (30000)", **several
+        "--rows",
+        type=_positive,
+        default=[throughput_tables.ROWS],
+        help="users, and items, or rows of all fields",
+        **several,
     )
     added.add_argument("--zipf", type=float, default=[1.0], help="exponents of the skew, 0 uniform (1)", **several)
     added.add_argument("--batch-size", type=_positive, help="default: the recipe's", **several)

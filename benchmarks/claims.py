@@ -77,7 +77,7 @@ def _pages(seed: int) -> Claim:
         data=f"simulated:seed={seed}",
         metrics=("weighted_user_loss", "odds_calibration", "odds_calibration_worst"),
         bars=(Bar("weighted_user_loss", "<=", 0.9, "video_mean"), *bars),
-        in_tests=False,
+        in_tests=seed == 100,
     )
 
 
@@ -357,19 +357,6 @@ SHORT = (
         settings={"width": 128, "epochs": 3},
         metrics=("nats",),
         bars=(Bar("nats", "<=", 1.95),),
-    ),
-    # The order alone: that the promises fit the truth is a claim whose bars are not all met.
-    Claim(
-        name="youtube-ranking-simulated-short",
-        model="youtube_ranking/watch",
-        data="simulated:seed=100",
-        metrics=("weighted_user_loss", "odds_calibration"),
-        bars=(
-            Bar("weighted_user_loss", "<=", 0.9, "video_mean"),
-            # Worlds of one seed differ between processors; what is claimed is of those of the record.
-            Bar("odds_calibration", ">=", 0.8),
-            Bar("odds_calibration", "<=", 1.25),
-        ),
     ),
     Claim(
         name="cnn-small-fashion-mnist-short",

@@ -8,6 +8,7 @@ from zoo.memory import readable
 from zoo.recipe import function_of
 
 
+ROWS = 30_000  # of a table, where no other size is asked for
 SWEPT = ("rows", "zipf", "batch_size", "embedding_dim", "dtype", "allocator")  # of the throughput of a recipe
 
 
@@ -32,13 +33,13 @@ def speed(records: Sequence[Record]) -> Table:
         for record in sorted(own, key=lambda record: record["model"])
     ]
     header = ("model/recipe", "batch", "dim", "step ms (p90)", "examples/s", "of the limit", "bound by")
-    return Table(header, tuple(lines), footnote(own, "Tables of 30,000 rows a side.") if own else "")
+    return Table(header, tuple(lines), footnote(own, f"Tables of {ROWS:,} rows a side.") if own else "")
 
 
 def is_plain(record: Record) -> bool:
     """Whether it is of the recipe's own sizes, over tables of the suite's own."""
     recipe = names.recipe(record["model"])[2]
-    asked = (30_000, 1.0, recipe.batch_size, function_of(recipe.model)[1].get("embedding_dim", record["embedding_dim"]))
+    asked = (ROWS, 1.0, recipe.batch_size, function_of(recipe.model)[1].get("embedding_dim", record["embedding_dim"]))
     found = tuple(record[setting] for setting in SWEPT[:4])
     return found == asked and record.get("dtype", "float32") == "float32" and record["allocator"] == "default"
 
