@@ -139,7 +139,7 @@ def fit(
     metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
     unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
     may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
-    then has best, history and seconds of `training` alone and is not written, and `resume` goes on.
+    then has best, history and both seconds of `training` alone and is not written, and `resume` goes on.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -156,7 +156,7 @@ def fit(
     if restored is None:
         state, best, progress = prepared.initial(layout), None, new_progress()
     else:
-        state, best, progress = restored
+        state, best, progress = restored[0], restored[1], new_progress() | restored[2]
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
         last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)
@@ -165,7 +165,7 @@ def fit(
         )
         if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
             _save(manager, state, best, progress, shapes)
-            training = {name: progress[name] for name in ("best", "history", "seconds")}
+            training = {name: progress[name] for name in ("best", "history", "epoch_seconds", "seconds")}
             return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
     final = parallel.on_one_device(state if best is None else best, shapes)
     if (folder / "record.json").exists() and progress["finished"]:
@@ -202,6 +202,7 @@ def new_progress() -> dict[str, Any]:
         "loss_sum": 0.0,
         "num_examples": 0.0,
         "history": [],  # an entry an epoch: loss, and with --validate the metrics
+        "epoch_seconds": [],  # of training until the end of each epoch
         "best": None,  # value and epoch of the best metric
         "stale": 0,  # epochs since then
         "steps": 0,
@@ -250,6 +251,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
                 entry |= recipe.evaluate(prepared.model, whole, examples, prepared.split)
                 best = _keep_best(recipe.metric, entry, state, best, progress)
             progress["history"].append(entry)
+            progress["epoch_seconds"].append(progress["seconds"])
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
             if time.monotonic() - saved_at > checkpoint_seconds:
                 _save(manager, state, best, progress, devices.shapes)
@@ -310,6 +312,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
             "examples_per_second": seen / progress["seconds"] if progress["seconds"] else None,
             "best": progress["best"],
             "history": progress["history"],
+            "epoch_seconds": progress["epoch_seconds"],
         },
         "evaluation": {"seconds": seconds},
         "sizes": {
