@@ -94,7 +94,7 @@ def draw_graph(records: Sequence[Record], path: Path) -> None:
         right.set(title=f"lightgcn/ranking{data}", xlabel="layers (0: matrix factorization)")
         for record in sorted(curves, key=lambda record: record["model"]):
             seconds, recall = ([point[name] for point in record["points"]] for name in ("seconds", "recall@20"))
-            timed.plot([s / 60 for s in seconds], recall, "o-", label=record["model"], markersize=3)
+            timed.plot([s / 60 for s in seconds], recall, "o-", label=record["model"], markersize=3, markevery=[-1])
         data = f", validation rows of {curves[0]['data']}" if curves else ""
         timed.set(title=f"recall@20{data}", xlabel="minutes of training")
         for panel, there in ((left, points), (right, runs), (timed, curves)):

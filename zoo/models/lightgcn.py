@@ -109,7 +109,7 @@ def cost(recipe: Recipe, model: LightGCN) -> Cost:
 
 RECIPES = {
     "ranking": tasks.ranking(
-        model=partial(LightGCN, embedding_dim=64, num_layers=3, init_scale=0.1),
+        model=partial(LightGCN, embedding_dim=64, num_layers=2, init_scale=0.1),
         examples=tasks.graph_examples,
         objective=partial(objectives.in_batch_softmax, l2=0.03),
         optimizer=optimizers.adam,
