@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from zoo.errors import InputError
@@ -202,13 +203,10 @@ def _auc(runs: Sequence[Record]) -> str:
 
 def graph(records: Sequence[Record]) -> Table:
     """The propagation by size and out of cache, a step's temporaries, quality by depth and time."""
-    chosen = newest(
-        records,
-        lambda record: tuple(record[name] for name in ("what", "model", "data", "layers", "nodes") if name in record),
-    )
+    by = {"growth": ("nodes",), "memory": ("model",), "layers": ("model", "data", "layers"), "curve": ("model", "data")}
     of = {
-        what: [record for record in chosen if record["what"] == what]
-        for what in ("growth", "memory", "layers", "curve")
+        what: newest((record for record in records if record["what"] == what), itemgetter(*keys))
+        for what, keys in by.items()
     }
     lines = []
     sizes = sorted(of["growth"], key=lambda record: record["entries"])
