@@ -8,10 +8,11 @@ from typing import Any
 
 from benchmarks import isolated
 from zoo import funnel, names
-from zoo.api import FunnelRun, Run, run_request
+from zoo.api import run_request
 from zoo.data.impressions import Impressions
 from zoo.names import Request
 from zoo.run import fit
+from zoo.trained import FunnelRun, Run
 
 
 @dataclass(frozen=True)

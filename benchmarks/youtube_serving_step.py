@@ -14,11 +14,11 @@ from jax import Array
 
 from benchmarks import isolated, limits, synthetic, timing
 from zoo import evaluate, funnel, inner_products, names, optimizers
-from zoo.api import FunnelRun, Run
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Searches
 from zoo.recipe import override
 from zoo.run import prepare
+from zoo.trained import FunnelRun, Run
 
 
 SEARCHES = {"exact": inner_products.exact, "quantised": inner_products.quantised}

@@ -17,6 +17,7 @@ ROWS = [
     ["__init__ __main__"],
     ["recommend"],
     ["api"],
+    ["trained"],
     ["names"],
     ["funnel tune generate describe"],
     ["run"],

@@ -1,6 +1,6 @@
 """zoo: a recommender model zoo in JAX."""
 
-from zoo.api import Run, load, train
+from zoo.api import load, train
 from zoo.data.catalog import load as load_data
 from zoo.data.fields import FieldTable
 from zoo.data.impressions import Impressions
@@ -10,6 +10,7 @@ from zoo.embedding import Embed
 from zoo.errors import InputError
 from zoo.recipe import Recipe
 from zoo.train_step import init_state, make_train_step, scan_steps
+from zoo.trained import Run
 from zoo.types import Spec, TrainState
 
 

@@ -12,10 +12,11 @@ from zoo.errors import InputError
 
 def run(options: argparse.Namespace) -> None:
     """Lists for known users; lists or predictions where something is described by its fields."""
-    from zoo.api import FunnelRun, load
+    from zoo.api import load
     from zoo.data import lists
     from zoo.data.interactions import rows_of
     from zoo.data.readers import read_path
+    from zoo.trained import FunnelRun
 
     output = Path(options.output) if options.output else None
     if output:
