@@ -77,6 +77,8 @@ def test_resumed_from_every_checkpoint(tmp_path, monkeypatch, validate):
     assert saves > 10
     assert record["metrics"] == expected["metrics"]
     assert record["training"]["history"] == expected["training"]["history"]
+    ends = record["training"]["epoch_seconds"]
+    assert len(ends) == 3 and 0 < ends[0] < ends[1] < ends[2] == record["training"]["seconds"]
     assert same_arrays(state, final)
 
 
