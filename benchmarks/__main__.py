@@ -189,6 +189,7 @@ def parser() -> Parser:
     added.add_argument("--seed", type=int, default=0, metavar="N")
     added.add_argument("--curves", nargs="+", choices=graph.RECIPES, default=list(graph.RECIPES), metavar="RECIPE")
     added.add_argument("--minutes", type=float, default=60.0, metavar="N", help="of training a curve (default 60)")
+    added.add_argument("--workdir", type=Path, metavar="DIR", help="keep the runs of curves, go on with what is there")
 
     added = suite("youtube", youtube.run, "the networks of Covington et al. 2016 on the simulated site, part by part")
     added.add_argument("--quick", **quick)

@@ -63,14 +63,16 @@ def configurations(options: argparse.Namespace) -> Iterator[Configuration]:
     if "curves" in parts:
         for model in options.curves:
             minutes, data = (0.0, SMALL) if quick else (options.minutes, "gowalla")
-            yield Configuration("curve", model, minutes=minutes, data=data, seed=seed)
+            folder = str(options.workdir.resolve() / model.replace("/", "-")) if options.workdir else ""
+            yield Configuration("curve", model, minutes=minutes, data=data, seed=seed, folder=folder)
 
 
 def measured(configuration: Configuration, quick: bool) -> dict[str, Any]:
-    found = isolated.run("benchmarks.graph_step", configuration)
+    limit = 1800 + 2 * 60 * configuration.minutes  # a curve is judged after each epoch beside its training
+    found = isolated.run("benchmarks.graph_step", configuration, timeout_s=limit)
     return {
         "suite": "graph",
-        **dataclasses.asdict(configuration),
+        **{name: value for name, value in dataclasses.asdict(configuration).items() if name != "folder"},
         "quick": quick,
         **found,
         "command": records.command(),

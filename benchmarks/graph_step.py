@@ -34,6 +34,7 @@ class Configuration:
     settings: Mapping[str, Any] = field(default_factory=dict)
     embedding_dim: int = 64
     seed: int = 0
+    folder: str = ""  # where the run of a curve is kept, and goes on from after an interruption
 
 
 def measure(configuration: Configuration) -> dict[str, Any]:
@@ -117,10 +118,11 @@ def curve(configuration: Configuration) -> dict[str, Any]:
     job = names.job(request)
     job = replace(job, recipe=replace(job.recipe, patience=job.recipe.epochs))
     asked, points = 1, []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as passing:
+        folder = Path(configuration.folder or passing) / "run"
         while len(points) < asked:
-            options: dict[str, Any] = {"resume": bool(points), "quiet": True, "stop_after_epochs": asked}
-            training = fit(job, Path(folder) / "run", **options)[0]["training"]
+            options: dict[str, Any] = {"resume": folder.exists(), "quiet": True, "stop_after_epochs": asked}
+            training = fit(job, folder, **options)[0]["training"]
             timed = zip(training["history"], training["epoch_seconds"], strict=True)
             points = [{**entry, "seconds": seconds} for entry, seconds in timed]
             left = 60 * configuration.minutes / points[-1]["seconds"] - 1  # times as long as until now

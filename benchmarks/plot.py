@@ -91,7 +91,8 @@ def draw_graph(records: Sequence[Record], path: Path) -> None:
         for name in ("recall@20", "ndcg@20"):
             right.plot([r["layers"] for r in runs], [r["metrics"][name] for r in runs], "o-", label=name, markersize=3)
         data = f", validation rows of {runs[0]['data']}" if runs else ""
-        right.set(title=f"lightgcn/ranking{data}", xlabel="layers (0: matrix factorization)")
+        right.set(xlabel="layers (0: matrix factorization)", xticks=[r["layers"] for r in runs])
+        right.set_title(f"lightgcn/ranking{data}", fontsize=9)
         for record in sorted(curves, key=lambda record: record["model"]):
             seconds, recall = ([point[name] for point in record["points"]] for name in ("seconds", "recall@20"))
             timed.plot([s / 60 for s in seconds], recall, "o-", label=record["model"], markersize=3, markevery=[-1])
