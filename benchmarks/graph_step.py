@@ -127,7 +127,8 @@ def curve(configuration: Configuration) -> dict[str, Any]:
             points = [{**entry, "seconds": seconds} for entry, seconds in timed]
             left = 60 * configuration.minutes / points[-1]["seconds"] - 1  # times as long as until now
             asked = min(job.recipe.epochs, len(points) + max(0, math.ceil(left * len(points))))
-    return {"points": points, "epochs": job.recipe.epochs}
+    before = sum(point["seconds"] < 60 * configuration.minutes for point in points)
+    return {"points": points[: before + 1], "epochs": job.recipe.epochs}  # a guess, or a run kept, may have gone beyond
 
 
 if __name__ == "__main__":

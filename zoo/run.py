@@ -156,7 +156,8 @@ def fit(
     if restored is None:
         state, best, progress = prepared.initial(layout), None, new_progress()
     else:
-        state, best, progress = restored[0], restored[1], new_progress() | restored[2]
+        state, best, progress = restored
+        progress = new_progress() | progress  # of a version before, which knew less
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
         last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)

@@ -133,22 +133,26 @@ class Run:
 
     @property
     def _table(self) -> FieldTable:
-        if not isinstance(self.job.interactions, FieldTable):
-            raise InputError(
-                f"{self.job.names['model']}/{self.job.names['recipe']} knows users and items by their ids alone: "
-                "to describe one by fields, train a model of fields, such as fm/rating or deepfm/books"
-            )
-        return self.job.interactions
+        return self._data(
+            FieldTable,
+            "knows users and items by their ids alone: to describe one by fields, train a model of fields, such as"
+            " fm/rating or deepfm/books",
+        )
 
     @property
     def interactions(self) -> Interactions:
         """The data of the run; InputError for a recipe that reads fields, which has no vectors of users and items."""
-        if not isinstance(self.job.interactions, Interactions):
-            raise InputError(
-                f"{self.job.names['model']}/{self.job.names['recipe']} judges described examples and compares no items:"
-                " take a ranking or rating recipe, such as mf/ranking"
-            )
-        return self.job.interactions
+        return self._data(
+            Interactions,
+            "judges described examples and compares no items: take a ranking or rating recipe, such as mf/ranking",
+        )
+
+    def _data[Kind](self, kind: type[Kind], otherwise: str) -> Kind:
+        """The data of the run; InputError where it is of another kind: the recipe, and what it does instead."""
+        data = self.job.interactions
+        if not isinstance(data, kind):
+            raise InputError(f"{self.job.names['model']}/{self.job.names['recipe']} {otherwise}")
+        return data
 
     def _rows_of(self, users: np.ndarray) -> Interactions:
         """The interactions, with all that these users have: of a streamed log they are still in its file alone."""

@@ -16,7 +16,7 @@ from zoo.train_step import take_rows
 
 
 WARMUP = 2
-STEPS = 4  # a compiled call; training has 64 of this batch
+STEPS = 4  # a compiled call; training has up to 64 of this batch size
 
 
 @dataclass(frozen=True)
