@@ -69,7 +69,7 @@ def configurations(options: argparse.Namespace) -> Iterator[Configuration]:
 
 def measured(configuration: Configuration, quick: bool) -> dict[str, Any]:
     limit = 1800 + 2 * 60 * configuration.minutes  # a curve is judged after each epoch beside its training
-    found = isolated.run("benchmarks.graph_step", configuration, timeout_s=limit)
+    found = isolated.run("benchmarks.graph_step", configuration, timeout_s=limit, progress=True)
     return {
         "suite": "graph",
         **{name: value for name, value in dataclasses.asdict(configuration).items() if name != "folder"},

@@ -35,10 +35,12 @@ class Failed(RuntimeError):
     """A measurement that ended without a result; the message is its last word."""
 
 
-def run(module: str, configuration: Any, allocator: str = "default", timeout_s: float = 1800) -> dict[str, Any]:
+def run(
+    module: str, configuration: Any, allocator: str = "default", timeout_s: float = 1800, progress: bool = False
+) -> dict[str, Any]:
     """The result of `python -m MODULE` for a configuration (a dataclass), measured under the allocator's settings."""
     command = [sys.executable, "-m", module]
-    return ask(command, dataclasses.asdict(configuration), ALLOCATORS[allocator], ROOT, timeout_s)
+    return ask(command, dataclasses.asdict(configuration), ALLOCATORS[allocator], ROOT, timeout_s, progress)
 
 
 def ask(
@@ -47,8 +49,12 @@ def ask(
     settings: Mapping[str, str],
     folder: Path,
     timeout_s: float = 1800,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """The result that a command run in `folder` prints for a configuration, with `settings` in its environment."""
+    """The result that a command run in `folder` prints for a configuration, with `settings` in its environment.
+
+    With `progress`, what it writes to stderr is shown as it comes.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     try:
         done = subprocess.run(
@@ -57,15 +63,16 @@ def ask(
             env={**environment, **settings},
             cwd=folder,
             text=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if progress else subprocess.PIPE,
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired:
         raise Failed(f"no result within {timeout_s:.0f} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith(LAST_LINE)]
     if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Failed(f"exit status {done.returncode}: {last}")
+        said = "its message is above" if progress else done.stderr.strip() or "no message"
+        raise Failed(f"exit status {done.returncode}: {said.splitlines()[-1]}")
     return json.loads(lines[-1].removeprefix(LAST_LINE))
 
 

@@ -253,10 +253,11 @@ def footnote(records: Sequence[Record], text: str = "") -> str:
         raise InputError(f"one table would mix {' and '.join(devices)}: make a table for each (tables.by_device)")
     environments = [record["environment"] for record in records]
     jax = joined(environment["packages"]["jax"] for environment in environments)
-    commits = joined(environment["commit"] or "unknown" for environment in environments)
+    commits = {environment["commit"] or "unknown" for environment in environments}
+    commit = f"commit {commits.pop()}" if len(commits) == 1 else f"{len(commits)} commits, named in the records"
     days = sorted(environment["time"][:10] for environment in environments)
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    return f"{text} {devices[0]}; jax {jax}; {when}, commit {commits}.".strip()
+    return f"{text} {devices[0]}; jax {jax}; {when}, {commit}.".strip()
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
