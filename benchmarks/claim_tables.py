@@ -15,9 +15,9 @@ def quality(records: Sequence[Record], claims: Sequence[Claim]) -> Table:
 
     Among the records may be those of the trees suite: claims on the same rows that have bars state their gap to them.
     """
-    lines, seeds, single = [], set(), False
+    lines, used, single = [], [], False
     for claim, runs in _of_claims(records, claims):
-        seeds |= {record["seed"] for record in runs}
+        used += runs
         single |= len(runs) == 1
         metrics = [f"{name} {mean_and_spread([_metrics(record)[name] for record in runs])}" for name in claim.metrics]
         seconds = _seconds(runs)
@@ -36,10 +36,23 @@ def quality(records: Sequence[Record], claims: Sequence[Claim]) -> Table:
                 f"{seconds:.1f}" if seconds else "-",
             )
         )
-    several = f"Mean ± standard deviation over seeds {', '.join(map(str, sorted(seeds)))}"
-    alone = "; without ±, one seed" if single else ""
-    note = footnote(records, f"{several}{alone}." if len(seeds) > 1 else "One seed.")
-    return Table(("model/recipe", "data (split)", "reached", "to compare", "seconds to train"), tuple(lines), note)
+    header = ("model/recipe", "data (split)", "reached", "to compare", "seconds to train")
+    return Table(header, tuple(lines), footnote(used, _legend(lines, used, single, claims)) if used else "")
+
+
+def _legend(lines: list, used: Sequence[Record], single: bool, claims: Sequence[Claim]) -> str:
+    """What the signs of the table mean, and where the published figures in it are from."""
+    seeds = sorted({record["seed"] for record in used})
+    several = f"Mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
+    text = f"{several}{'; without ±, one seed' if single else ''}." if len(seeds) > 1 else "One seed."
+    if any(line[-1] == "-" for line in lines):
+        text += " Seconds: -, the machine did other work too."
+    shown = {record["claim"] for record in used}
+    sources: dict[str, dict[str, None]] = {}
+    for entry in (entry for claim in claims if claim.name in shown for entry in claim.published):
+        sources.setdefault(entry.source, {})[entry.name] = None
+    told = [f"{', '.join(names)}: {source}" for source, names in sources.items()]
+    return text + (f" Published figures: {'; '.join(told)}." if told else "")
 
 
 def expected(records: Sequence[Record], claims: Sequence[Claim]) -> dict[str, list[str]]:

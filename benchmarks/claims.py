@@ -34,7 +34,7 @@ class Claim:
     settings: Mapping[str, Any] = field(default_factory=dict)  # changes of the recipe, as of `zoo train --set`
     published: tuple[Published, ...] = ()
     bars: tuple[Bar, ...] = ()
-    note: str = ""  # what a reader must know of the data, wherever the figure stands
+    note: str = ""  # what a reader must know, wherever the figure stands
     in_tests: bool = True  # False: minutes, so that only `python -m benchmarks quality` runs it
 
 
@@ -45,6 +45,7 @@ _FRAPPE = "BARS (openbenchmark.github.io/BARS), Frappe_x1"
 _NANOGPT = "README of nanoGPT (github.com/karpathy/nanoGPT), its best validation loss on the same last tenth"
 _CASER = "Tang and Wang 2018, Caser, all its parts; items with fewer than 5 ratings left out"
 _S3REC = "github.com/RUCAIBox/CIKM2020-S3Rec, results with all items ranked"
+_LOOKED_AT = "recipe changed after a look at the test part"
 _CLICKS = ("auc", "log_loss")
 _RATED = ("rmse", "mae")
 _MEANS = ("global_mean", "user_mean", "item_mean", "user_item_mean")
@@ -117,7 +118,7 @@ def _books(name: str, model: str, data: str, below: tuple[str, ...] = (), claim:
 
 
 def _text(recipe: str, bar: float) -> Claim:
-    """Half an hour on two cores."""
+    """A quarter of an hour on two cores."""
     return Claim(
         name=f"rnn-{recipe}-tiny-shakespeare",
         model=f"rnn/{recipe}",
@@ -125,6 +126,7 @@ def _text(recipe: str, bar: float) -> Claim:
         metrics=("nats", "perplexity"),
         published=(Published("Transformer of 10.7 million weights, on a GPU", {"nats": 1.4697}, _NANOGPT),),
         bars=(Bar("nats", "<=", bar),),
+        note=_LOOKED_AT if recipe == "vanilla" else "",
         in_tests=False,
     )
 
@@ -136,6 +138,7 @@ def _clothes(recipe: str, bar: float) -> Claim:
         data="fashion-mnist",
         metrics=("accuracy", "nats"),
         bars=(Bar("accuracy", ">=", bar),),
+        note=_LOOKED_AT if recipe == "resnet" else "",
         in_tests=False,
     )
 
@@ -180,6 +183,7 @@ CLAIMS = (
         metrics=_RANKED,
         published=(_gowalla("LightGCN", 0.1830, 0.1554, "He et al. 2020, LightGCN, table 3"),),
         bars=(Bar("recall@20", ">=", 0.180), Bar("ndcg@20", ">=", 0.151)),
+        note=_LOOKED_AT,
         in_tests=False,
     ),
     Claim(
@@ -198,6 +202,7 @@ CLAIMS = (
         metrics=_RANKED,
         published=(Published("UltraGCN", {"recall@20": 0.2787, "ndcg@20": 0.2642}, _ULTRAGCN),),
         bars=(Bar("recall@20", ">=", 0.255), Bar("recall@20", ">=", 1.5, "popularity")),
+        note=_LOOKED_AT,
         in_tests=False,
     ),
     Claim(

@@ -52,7 +52,7 @@ def chosen(names: Sequence[str] | None) -> list[Claim]:
 def absent_data(data: str) -> str | None:
     """Why a data set, named as in `--data`, cannot be read here, or None."""
     dataset = catalog.find(data.partition(":")[0])
-    if not dataset.files or catalog.folder(dataset) is not None:
+    if catalog.is_here(dataset):
         return None
     return f"data set {dataset.name} is not here; zoo data says how to get it"
 

@@ -114,7 +114,7 @@ def peers(records: Sequence[Record]) -> Table:
                     f"{figure['ratio']:.2f} ({least:.2f} to {most:.2f})",
                     f"{figure['least_ratio']:.2f}" if figure["least_ratio"] else "-",
                     f"{figure['metric']} {qualities[0]}; theirs {qualities[1]}",
-                    "met" if met(figure) else "MISSED",
+                    "-" if not figure["least_ratio"] else "met" if met(figure) else "MISSED",
                 )
             )
             spent += [f"{figure['name']}: {_spent(record['turns'])}."] if "shares" in record["turns"]["ours"][0] else []

@@ -8,7 +8,8 @@ from zoo.memory import readable
 from zoo.recipe import function_of
 
 
-ROWS = 30_000  # of a table, where no other size is asked for
+ROWS = 30_000  # where no other size is asked for
+MADE_UP = "Made-up data; rows are those of users and of items, or of all fields, images and texts have none"
 SWEPT = ("rows", "zipf", "batch_size", "embedding_dim", "dtype", "allocator")  # of the throughput of a recipe
 
 
@@ -33,7 +34,7 @@ def speed(records: Sequence[Record]) -> Table:
         for record in sorted(own, key=lambda record: record["model"])
     ]
     header = ("model/recipe", "batch", "dim", "step ms (p90)", "examples/s", "of the limit", "bound by")
-    return Table(header, tuple(lines), footnote(own, f"Tables of {ROWS:,} rows a side.") if own else "")
+    return Table(header, tuple(lines), footnote(own, f"{MADE_UP}; here {ROWS:,}.") if own else "")
 
 
 def is_plain(record: Record) -> bool:
@@ -79,8 +80,8 @@ def throughput(records: Sequence[Record]) -> Table:
         )
         for record in sorted(chosen, key=lambda record: [str(value) for value in swept(record)])
     ]
-    text = f"Allocator: {joined(r['allocator'] for r in records)}."
-    return Table(header, tuple(lines), footnote(records, text))
+    text = f"{MADE_UP}. Allocator: {joined(record['allocator'] for record in chosen)}."
+    return Table(header, tuple(lines), footnote(chosen, text) if chosen else "")
 
 
 def operations(record: Record, most: int = 15) -> Table:

@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+import zoo
 from zoo.__main__ import main
+from zoo.errors import InputError
 
 
 SMALL = "simulated:num_users=120,num_videos=80,num_watches=1500"
@@ -74,14 +76,13 @@ def test_validate_reports_validation_and_leaves_test_alone(tmp_path):
 
 
 def test_list_data_and_describe(capsys):
-    assert main(["list"]) == 0 and main(["data"]) == 0 and main(["describe", "mf", "--data", SMALL]) == 0
+    assert main(["list"]) == 0 and main(["data"]) == 0 and main(["describe", "dcn", "--set", "hidden_dims="]) == 0
+    assert main(["describe", "mf", "--data", SMALL]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("mf/ranking", "popularity", "gowalla", "table user", "bytes a step"))
 
 
 def test_recommend_gives_raw_ids_the_user_does_not_have(capsys, trained):
-    import zoo
-
     run = zoo.load(trained)
     interactions = run.job.interactions
     user = interactions.user_ids[interactions.user[0]]
@@ -125,8 +126,6 @@ def test_mistakes_of_recommend_for_many_users(capsys, trained, tmp_path):
 
 
 def test_similar_gives_other_items_of_high_cosine(capsys, trained):
-    import zoo
-
     run = zoo.load(trained)
     item = run.job.interactions.item_ids[3]
     assert main(["similar", str(trained), "--item", str(item), "-k", "5"]) == 0
@@ -154,8 +153,6 @@ def test_similar_of_a_rating_model_and_of_one_without_item_vectors(tmp_path, rat
 
 
 def test_recommend_from_a_rating_model(tmp_path, ratings_file):
-    import zoo
-
     run = zoo.train("mf/rating", data=str(ratings_file), epochs=2, embedding_dim=4, workdir=tmp_path / "run")
     ids, scores = run.recommend([3, 5], k=2)
     assert ids.shape == scores.shape == (2, 2) and set(ids.ravel()) <= set(range(1, 10))
@@ -175,8 +172,6 @@ def test_evaluate_gives_the_record_again_and_other_metrics(capsys, trained):
 
 @pytest.mark.slow
 def test_python_and_command_line_agree(trained):
-    import zoo
-
     run = zoo.train("mf/smoke", data=SMALL, workdir=trained.parent / "again")
     assert run.metrics == json.loads((trained / "record.json").read_text())["metrics"]["test"]
 
@@ -220,6 +215,28 @@ def test_a_mistake_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, argum
     assert not list(tmp_path.rglob("checkpoints"))
 
 
+def test_a_rule_by_rows_of_a_table_looked_up_whole(capsys, tmp_path):
+    asked = ["train", "youtube_candidates/full", "--data", SMALL, "--workdir", tmp_path / "run", "--quiet"]
+    line = refused(capsys, *asked, "--optimizer", "adam")
+    assert "looked up whole" in line and "--optimizer dense_adam" in line
+
+
+def test_a_file_where_a_folder_is_needed(capsys, tmp_path):
+    path = tmp_path / "notes.md"
+    path.write_text("mine")
+    line = refused(capsys, "train", "mf/smoke", "--data", SMALL, "--workdir", path, "--quiet")
+    assert str(path) in line and "Not a directory" in line and path.read_text() == "mine"
+
+
+def test_data_says_how_to_get_what_is_missing_in_lines_to_copy(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path / "sets"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["data"]) == 0
+    shown = capsys.readouterr().out
+    line = next(line for line in shown.splitlines() if line.startswith("gowalla, to get it: curl"))
+    assert f"--output-dir {tmp_path / 'sets' / 'gowalla'} " in line and line.endswith("/data/gowalla/test.txt")
+
+
 def test_a_mistake_in_a_file_names_the_line(capsys, tmp_path, ratings_file):
     ratings_file.write_text(ratings_file.read_text().replace("\n2,2,5,4\n", "\n2,2,good,4\n"))
     line = refused(capsys, "train", "mf/rating", "--data", ratings_file, "--workdir", tmp_path / "run")
@@ -230,6 +247,13 @@ def test_an_unknown_user_is_named(capsys, trained):
     assert "nobody" in refused(capsys, "recommend", trained, "--user", "nobody")
     assert "999999" in refused(capsys, "recommend", trained, "--user", "999999")
     assert "k is 0" in refused(capsys, "recommend", trained, "--user", "1", "-k", "0")
+
+
+def test_nobody_is_asked_for(trained):
+    run = zoo.load(trained)
+    for ask in (run.recommend, run.similar):
+        with pytest.raises(InputError, match="nothing is asked for"):
+            ask([])
 
 
 def test_an_unknown_metric_is_named(capsys, trained):

@@ -145,6 +145,12 @@ def test_a_stranger_gets_a_list_and_is_told_so(run, capsys):
     assert float(score) == pytest.approx(nobody @ np.asarray(run.state.tables["video"])[row], abs=1e-4)
 
 
+def test_a_file_of_a_stranger_has_the_strangers_id(run, tmp_path, capsys):
+    path = tmp_path / "lists.csv"
+    assert main(["recommend", str(run.folder), "--user", "9999", "-k", "2", "--output", str(path)]) == 0
+    assert [line.partition(",")[0] for line in path.read_text().splitlines()] == ["user", "9999", "9999"]
+
+
 def test_a_list_does_not_depend_on_who_else_is_asked(run):
     """Nor on the order; the same call twice is the same bits."""
     many = [17, 9999, 3, 299]

@@ -155,6 +155,6 @@ def test_no_array_of_edges_times_dim(monkeypatch):
 
 
 def test_too_large_a_graph_is_refused_with_sizes(monkeypatch):
-    monkeypatch.setattr(graph, "available_bytes", lambda: 2**16)
+    monkeypatch.setattr(graph, "host_available_bytes", lambda: 2**16)
     with pytest.raises(InputError, match=r"65 nodes and \d+ edges takes .* KiB to build, but 64.0 KiB are free"):
         graph.symmetric(interactions())

@@ -116,8 +116,16 @@ def test_layers_beyond_sense_on_the_command_line(tmp_path, capsys):
     assert "num_layers is -1" in error and "\n" not in error
 
 
+def test_a_setting_of_several_numbers_is_loaded_again(tmp_path):
+    folder, settings = tmp_path / "run", {"layer_sizes": (3, 2), "epochs": 1}
+    run = zoo.train("ngcf/smoke", data=WORLD, workdir=folder, **settings)
+    again = zoo.load(folder)
+    assert again.prepared.model == run.prepared.model and again.prepared.model.layer_sizes == (3, 2)
+    assert zoo.train("ngcf/smoke", data=WORLD, workdir=folder, resume=True, **settings).metrics == run.metrics
+
+
 def test_a_graph_too_large_on_the_command_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("zoo.graph.available_bytes", lambda: 2**16)
+    monkeypatch.setattr("zoo.graph.host_available_bytes", lambda: 2**16)
     assert main(["train", "lightgcn/smoke", "--data", WORLD, "--quiet", "--workdir", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err.strip()
     assert "but 64.0 KiB are free" in error and "take fewer interactions" in error and "\n" not in error

@@ -12,6 +12,7 @@ import pytest
 from tests.helpers import summed_once
 from zoo import optimizers, row_optimizers
 from zoo.embedding import BLOCK, RowGradient
+from zoo.errors import InputError
 from zoo.types import PADDING
 
 
@@ -267,7 +268,7 @@ def test_traced_rates(make):
 @pytest.mark.parametrize("make", BY_ROWS.values(), ids=BY_ROWS)
 def test_whole_table_gradient_is_refused(make):
     rule, table = make(0.1), jnp.asarray(TABLE)
-    with pytest.raises(ValueError, match="densely"):
+    with pytest.raises(InputError, match=r"looked up whole.*--optimizer dense_adam"):
         rule.update(table, rule.init(table), RowGradient(None, jnp.ones_like(table), None), jnp.int32(0))
 
 

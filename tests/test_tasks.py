@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 from zoo import evaluate, names, run, tasks
+from zoo.data import splits
+from zoo.data.simulate_pages import simulate_pages
+from zoo.errors import InputError
+from zoo.tasks import watches
 
 
 @pytest.mark.parametrize("users_a_block", [1, 3, 1000])
@@ -24,3 +28,20 @@ def test_lists_from_scores(monkeypatch, users_a_block):
         want = sorted(unseen, key=lambda item: -all_scores[had, item])[:5]
         assert ids[row].tolist() == want
         np.testing.assert_allclose(scores[row], all_scores[had, want], rtol=1e-5)
+
+
+def test_the_next_watch_is_judged_by_its_rank():
+    found = watches._of_ranks(np.array([1, 2, 8]), ("map", "map@5", "recall@5", "hit_rate@1"))
+    assert found == pytest.approx(
+        {"map": (1 + 1 / 2 + 1 / 8) / 3, "map@5": (1 + 1 / 2) / 3, "recall@5": 2 / 3, "hit_rate@1": 1 / 3}
+    )
+    for name in ("recall_tail@5", "ndcg@5"):
+        with pytest.raises(InputError, match=f"'{name}' does not judge next watches"):
+            watches._of_ranks(np.array([1]), (name,))
+
+
+def test_a_vocabulary_without_a_video_is_refused():
+    split = splits.temporal(simulate_pages(num_users=40, num_videos=30, num_watches=230), 0)
+    most = int(np.bincount(split.train.item).max())
+    with pytest.raises(InputError, match=f"shown {most + 1} times .* is {most}: --set least_shown=1"):
+        tasks.impression_examples(split, least_shown=most + 1)

@@ -51,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as head, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:  # nothing that the user named
+            raise
+        print(f"zoo: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -198,12 +203,13 @@ def run_data(options: argparse.Namespace) -> None:
         catalog.verify(catalog.find(options.verify))
         print(f"{options.verify}: all files have their checksums")
         return
-    table = Table("name", "what", "here", "how to get it", title="Data sets")
+    table = Table("name", "what", "here", title="Data sets")
     for dataset in catalog.CATALOG.values():
-        here = not dataset.files or catalog.folder(dataset) is not None
-        how = dataset.how_to_get.replace("FOLDER", f"$ZOO_DATA/{dataset.folder or dataset.name}")
-        table.add_row(dataset.name, dataset.task, "yes" if here else "no", how)
+        table.add_row(dataset.name, dataset.task, "yes" if catalog.is_here(dataset) else "no")
     _console().print(table)
+    for dataset in catalog.CATALOG.values():
+        if not catalog.is_here(dataset):
+            print(f"\n{dataset.name}, {catalog.getting(dataset)}")  # whole lines, to be copied
 
 
 def run_train(options: argparse.Namespace) -> None:

@@ -134,6 +134,7 @@ def load(folder: str | Path) -> Run:
     asked: dict[str, Any] = held["request"] | {"data": held["data"]}
     if held["split"] != "recipe":
         asked["split"] = held["split"]  # the data set's own, should the user have named none
+    asked["settings"] = {name: _from_json(value) for name, value in asked["settings"].items()}
     request = names.Request(**asked)
     job = names.job(request, interactions)
     prepared = prepare(job)
@@ -146,3 +147,8 @@ def load(folder: str | Path) -> Run:
     state, best, progress = restored
     record = workdir.read_json(folder / "record.json", "record") if progress["finished"] else {}
     return Run(job, prepared, state if best is None else best, record, folder)
+
+
+def _from_json(setting: Any) -> Any:
+    """A setting as it was asked for: a tuple, such as the sizes of layers, has become a list."""
+    return tuple(map(_from_json, setting)) if isinstance(setting, list) else setting

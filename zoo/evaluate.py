@@ -257,7 +257,7 @@ def whole_list_precision(queries: Array, items: Array, users: np.ndarray, seen: 
     block = max(1, BLOCK_BYTES // (4 * len(items)))
     total = 0.0
     for start in range(0, len(users), block):
-        scores = np.asarray(queries[start : start + block] @ items.T)
+        scores = np.asarray(inner_products.multiply(queries[start : start + block], items.T))
         for user, row in zip(users[start : start + block], scores, strict=True):
             own, had = (lists.items[slice(*lists.offsets[user : user + 2])] for lists in (relevant, seen))
             total += metrics.whole_average_precision(row, own, had)

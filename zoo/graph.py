@@ -18,7 +18,7 @@ from jax.experimental import sparse
 from zoo import parallel
 from zoo.data.interactions import Interactions
 from zoo.errors import InputError
-from zoo.memory import available_bytes, readable
+from zoo.memory import host_available_bytes, readable
 
 
 CHUNK_EDGES = 2**15  # edges a part of `in_chunks`: at 64 dimensions 8 MiB of gathered rows
@@ -68,7 +68,7 @@ def _edges(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarr
     num_edges, num_nodes = 2 * len(interactions), interactions.num_users + interactions.num_items
     if num_edges + num_nodes >= 2**31:
         raise InputError(f"the graph has {num_edges:,} edges: places are int32, so 2**31-1 is the limit")
-    needed, available = BUILD_BYTES * (num_edges + num_nodes), available_bytes()
+    needed, available = BUILD_BYTES * (num_edges + num_nodes), host_available_bytes()
     if available is not None and needed > available:
         raise InputError(
             f"the graph of {num_nodes:,} nodes and {num_edges:,} edges takes {readable(needed)} to build, but "

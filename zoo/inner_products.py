@@ -85,7 +85,8 @@ def _codes(items: Array) -> tuple[Array, Array]:
 def _exact(arrays, queries, hidden_rows, hidden_items, num_items, k):
     (items,) = arrays
     # One query as a vector: its product with a matrix of one row copies the items on a CPU.
-    scores = (items @ queries[0])[None] if len(queries) == 1 else queries @ items.T  # [users, padded items]
+    one = len(queries) == 1
+    scores = multiply(items, queries[0])[None] if one else multiply(queries, items.T)  # [users, padded items]
     return two_level(_hidden(scores, hidden_rows, hidden_items, num_items), k)
 
 
@@ -99,9 +100,14 @@ def _quantised(arrays, queries, hidden_rows, hidden_items, num_items, k):
 
     first = _hidden(jax.lax.map(products, queries), hidden_rows, hidden_items, num_items)
     places, rough = two_level(first, min(RERANKED * k, num_items))
-    scores = jnp.einsum("ukd,ud->uk", items[places], queries)
+    scores = jnp.einsum("ukd,ud->uk", items[places], queries, precision=jax.lax.Precision.HIGHEST)
     scores, order = jax.lax.top_k(jnp.where(jnp.isneginf(rough), -jnp.inf, scores), k)
     return jnp.take_along_axis(places, order, axis=1), scores
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """A product of float32 matrices in float32; an accelerator would by default round the factors first."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _hidden(scores: Array, rows: Array, items: Array, num_items: int) -> Array:

@@ -2,7 +2,8 @@
 
 The train step runs an objective inside the model's scope, masks padding, and takes the mean over the real examples.
 Other settings are keyword arguments, to be fixed with functools.partial. `l2` adds l2 / 2 * |v|^2 for the vectors v of
-an example's user and positive item: the strength felt by a row grows with how often it occurs.
+an example's user and positive item, `bpr` also the mean over its negatives: the strength felt by a row grows with how
+often it occurs.
 """
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from jax import Array
 
 from zoo import parallel, row_optimizers
 from zoo.embedding import RowGradient, gather
+from zoo.errors import InputError
 from zoo.row_optimizers import LearningRate, RowOptimizer, densely
 from zoo.types import TrainState
 
@@ -280,7 +281,7 @@ def cowclip(ratio: float = 1.0, zeta: float = 1e-5) -> Transform:
     def apply(gradients: Gradients, tables: Mapping[str, Array]) -> Gradients:
         def clipped(table, gradient):
             if gradient.counts is None:
-                raise ValueError(f"table {table!r} was looked up whole: CowClip needs the counts of its rows")
+                raise InputError(f"table {table!r} is looked up whole: CowClip needs the counts of its rows")
             floor = zeta * gradient.sums.shape[-1] ** 0.5
             norm = jnp.linalg.norm(_values(tables[table], gradient), axis=-1)
             limit = gradient.counts * ratio * jnp.maximum(norm, floor)

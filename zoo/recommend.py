@@ -62,7 +62,8 @@ def _run_funnel(run: Any, options: argparse.Namespace, output: Path | None) -> N
         print(f"zoo: {what}; listed as for a new user: no watches, nothing known", file=sys.stderr)
     ids, promised, retrieval = run.ranked(users, options.k, again=options.again)
     if output:
-        _answer(run.user_ids[find_rows(users, run.user_ids)], ids, promised, output)
+        rows = find_rows(users, run.user_ids)
+        _answer(run.user_ids[rows] if (rows >= 0).all() else users, ids, promised, output)
         return
     print(f"item\t{run.promise}\tretrieval")
     for item, score, retrieved in zip(ids[0], promised[0], retrieval[0], strict=True):

@@ -18,6 +18,7 @@ import optax
 from jax import Array
 
 from zoo.embedding import BLOCK, RowGradient
+from zoo.errors import InputError
 
 
 LearningRate = float | Array | Callable[[Any], Any]
@@ -262,5 +263,8 @@ def _rate(learning_rate: LearningRate, step: Array) -> Any:
 
 def _rows(gradient: RowGradient) -> Array:
     if gradient.ids is None:
-        raise ValueError("a table looked up whole has a dense gradient: give it row_optimizers.densely(...)")
+        raise InputError(
+            "a rule by rows cannot update a table that is looked up whole, as by a softmax over all items: take a dense"
+            " one, such as --optimizer dense_adam (row_optimizers.densely)"
+        )
     return gradient.ids

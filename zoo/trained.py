@@ -52,12 +52,12 @@ class Run:
         `interactions` (zoo.data.interactions.from_raw) happened since, between known users and items. They join the
         graph of a graph model, whose vectors are propagated anew, without training; and users have these items.
         """
+        _check_asked(users, k)
         if isinstance(self.job.interactions, FieldTable):
             if interactions is not None:
                 raise InputError(f"{self.job.names['model']} has no graph that new interactions could join")
             rows_of(users, self.user_ids, "user")
             return self.recommend_described(self.describe({"user": np.atleast_1d(users)}), k)
-        _check_length(k)
         known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
         assert recipe.recommend is not None, "a recipe that reads interactions recommends"
         rows = rows_of(users, known.user_ids, "user")
@@ -117,7 +117,7 @@ class Run:
 
         Scores are predictions. Left out are items that a known user has rated, or clicked.
         """
-        _check_length(k)
+        _check_asked(rows.rows, k)
         table, prepared = self._table, self.prepared
         table.column("item")
         lists = tasks.seen_rows(table)
@@ -168,7 +168,7 @@ class Run:
         Alike are items whose vectors point the same way; the item itself is left out. Filled up as in `recommend`.
         InputError for an id that the data does not have, and for a model without item vectors.
         """
-        _check_length(k)
+        _check_asked(items, k)
         item_ids = self.interactions.item_ids
         if not hasattr(self.prepared.model, "item_vectors"):
             raise InputError(
@@ -229,7 +229,7 @@ class FunnelRun(Run):
         out, unless `again`. An id that the data does not have is of a new user. Filled up as in Run.recommend. `search`
         is a way to find candidates, exact or quantised (zoo.inner_products).
         """
-        _check_length(k)
+        _check_asked(users, k)
         rows = find_rows(users, self.user_ids)
         rows = np.where(rows < 0, self.site.stranger, rows)
         parts = self, self.ranking, self.ready(search), self.site
@@ -294,6 +294,8 @@ def _with_truth(ranking: Job) -> Impressions:
     return world
 
 
-def _check_length(k: int) -> None:
+def _check_asked(asked: Any, k: int) -> None:
     if k < 1:
         raise InputError(f"k is {k}: a list has at least one item")
+    if hasattr(asked, "__len__") and not len(asked):
+        raise InputError("nothing is asked for: give the id of at least one user or item")

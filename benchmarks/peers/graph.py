@@ -23,6 +23,7 @@ from benchmarks.timing import TimingError
 
 
 PASSES = 5
+ALLOCATOR = "tuned"  # of both sides: without it each step's temporaries are mapped and faulted in anew
 SAME = 1e-5  # how far apart numbers may end that took the same steps in float32
 # RecBole's own defaults, named so that the record has them.
 RECBOLE = {
@@ -43,7 +44,7 @@ def lightgcn(bench: Bench, data: str = "gowalla") -> tuple[list[Figure], list[tu
     """3 layers, 64 numbers, 2048 triples, Adam. Both sides do the same steps: initial vectors and triples are the same.
 
     Ours also takes the batch from the columns and draws the negatives in its step; theirs finds triples in memory. Ours
-    runs as it trains, some steps a compiled call, whose temporaries are allocated once; theirs one after the other.
+    runs as it trains, some steps a compiled call, theirs one after the other; under ALLOCATOR both keep their memory.
     """
     file = rows_file(bench, data, "published", "lightgcn/paper")
     given, answers = bench.folder / "given.npz", [bench.folder / f"{side}.npz" for side in ("ours", "theirs")]
@@ -52,12 +53,12 @@ def lightgcn(bench: Bench, data: str = "gowalla") -> tuple[list[Figure], list[tu
 
     def run_ours(seed: int) -> Result:
         asked = lightgcn_step.Configuration(str(file), str(given), str(answers[0]), data, seed)
-        found = isolated.run("benchmarks.peers.lightgcn_step", asked)
+        found = isolated.run("benchmarks.peers.lightgcn_step", asked, ALLOCATOR)
         return found | {"metrics": judged(file, answers[0])}
 
     def run_theirs(seed: int) -> Result:
         asked = theirs | {"file": str(file), "given": str(given)}
-        found = their_turn(bench, "with_torch.py", "lightgcn", asked, answers[1])
+        found = their_turn(bench, "with_torch.py", "lightgcn", asked, answers[1], isolated.ALLOCATORS[ALLOCATOR])
         apart = largest_difference(*answers)
         if apart > SAME:
             raise TimingError(f"the sides did not do the same steps: their vectors are up to {apart:.2g} apart")
@@ -73,7 +74,7 @@ def lightgcn(bench: Bench, data: str = "gowalla") -> tuple[list[Figure], list[tu
         "recall@20",
         *qualities(turns, "recall@20"),
     )
-    return [figure], turns, {"ours": turns[0][0]["settings"], "theirs": theirs}
+    return [figure], turns, {"ours": turns[0][0]["settings"], "theirs": theirs, "allocator": ALLOCATOR}
 
 
 def ngcf(bench: Bench) -> tuple[list[Figure], list[tuple[Result, Result]], dict[str, Any]]:

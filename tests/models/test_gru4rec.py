@@ -16,6 +16,7 @@ from zoo.data import splits
 from zoo.data.interactions import from_raw
 from zoo.data.splits import Split
 from zoo.embedding import to_collection
+from zoo.errors import InputError
 from zoo.models.gru4rec import GRU4Rec, cost, no_embedding, separate, shared
 from zoo.recipe import override
 from zoo.types import CARRY, PADDING, Spec
@@ -336,6 +337,8 @@ def test_the_judge_against_a_loop(split, packed):
     assert found == pytest.approx({"hit_rate@5": np.mean(hits), "mrr@5": np.mean(reciprocal)})
     flat = state.replace(tables=jax.tree.map(jnp.zeros_like, state.tables))
     assert tasks.next_items(model, flat, examples, split, names=("hit_rate@5",)) == {"hit_rate@5": 0.0}
+    with pytest.raises(InputError, match=r"'map' does not judge events one by one: take mrr@k"):
+        tasks.next_items(model, state, examples, split, names=("map",))
 
 
 def test_what_cannot_be_learned_from(split):

@@ -45,6 +45,10 @@ def folder(dataset: Dataset) -> Path | None:
     return next((place for place in _places(dataset) if dataset.files and not _lacking(dataset, place)), None)
 
 
+def is_here(dataset: Dataset) -> bool:
+    return not dataset.files or folder(dataset) is not None
+
+
 def load(data: Any, kind: type = Interactions, **options: Any) -> Data:
     """A named data set, the user's own file or folder, or a dataframe, read as `kind` where several are possible.
 
@@ -70,7 +74,7 @@ def load(data: Any, kind: type = Interactions, **options: Any) -> Data:
     if counts != dataset.counts:
         raise InputError(
             f"{dataset.name} in {place} has {_spell(counts, nouns)}, but the published set has "
-            f"{_spell(dataset.counts or (), nouns)}: the files are damaged or of another version; {_getting(dataset)}"
+            f"{_spell(dataset.counts or (), nouns)}: the files are damaged or of another version; {getting(dataset)}"
         )
     return data
 
@@ -106,7 +110,7 @@ def verify(dataset: Dataset) -> None:
     for path, expected in zip(_paths(dataset, _need_folder(dataset)), dataset.files.values(), strict=True):
         actual = files.sha256([path])
         if actual != expected:
-            raise InputError(f"{path}: the sha256 is {actual} but should be {expected}; {_getting(dataset)}")
+            raise InputError(f"{path}: the sha256 is {actual} but should be {expected}; {getting(dataset)}")
 
 
 def _resolve(name_or_path: str | Path, kind: type) -> Dataset | None:
@@ -145,12 +149,13 @@ def _need_folder(dataset: Dataset) -> Path:
         return place
     partly = [place for place in _places(dataset) if place.is_dir()]
     if partly:
-        raise InputError(f"{partly[0]} lacks {' and '.join(_lacking(dataset, partly[0]))}; {_getting(dataset)}")
+        raise InputError(f"{partly[0]} lacks {' and '.join(_lacking(dataset, partly[0]))}; {getting(dataset)}")
     looked = " and ".join(str(place) for place in _places(dataset))
-    raise InputError(f"data set {dataset.name} is not here (looked for {looked}); {_getting(dataset)}")
+    raise InputError(f"data set {dataset.name} is not here (looked for {looked}); {getting(dataset)}")
 
 
-def _getting(dataset: Dataset) -> str:
+def getting(dataset: Dataset) -> str:
+    """How to get the files of a data set, with the first of the folders that are looked in."""
     return f"to get it: {dataset.how_to_get.replace('FOLDER', str(_places(dataset)[0]))}"
 
 

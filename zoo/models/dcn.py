@@ -63,7 +63,8 @@ def cross(x0: Array, kernels: Array, biases: Array) -> Array:
 def cost(recipe: Recipe, model: DCN) -> Cost:
     num_fields, dim = len(model.spec.field_sizes), model.embedding_dim
     width = num_fields * dim
-    weights = model.num_cross * width + tower_weights(width, model.hidden_dims) + width + model.hidden_dims[-1]
+    top = width + (width, *model.hidden_dims)[-1]
+    weights = model.num_cross * width + tower_weights(width, model.hidden_dims) + top
     return field_cost(recipe.batch_size, num_fields, dim, weights)
 
 

@@ -75,6 +75,9 @@ def impression_examples(
     shown = train.followed_by(split.test)
     at = page_features.asked(train, shown)
     encoding = page_features.fit(train, at, most_videos, least_shown)
+    if not encoding.num_videos:
+        most = int(np.bincount(train.item).max())
+        raise InputError(f"no video was shown {least_shown} times in training, the most is {most}: --set least_shown=1")
 
     def columns(rows: Impressions, at: page_features.Asked) -> dict[str, np.ndarray]:
         log, ranges = histories.until(watches, rows.user, rows.timestamp, longest)

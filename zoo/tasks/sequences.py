@@ -209,6 +209,8 @@ def next_item_baselines(split: Split) -> dict[str, dict[str, float]]:
 
 def _judged(queries: Any, items: Any, label: np.ndarray, split: Split, names: Sequence[str]) -> dict[str, float]:
     """Metrics of a query an event, whose one relevant item is `label` int32 [events]."""
+    if evaluate.WHOLE in names:
+        raise InputError(f"metric {evaluate.WHOLE!r} does not judge events one by one: take mrr@k, such as mrr@20")
     asked = np.arange(len(label))
     longest = max(evaluate.parse_name(name)[-1] for name in names)
     ids, scores = evaluate.top_items(jnp.asarray(queries), jnp.asarray(items), asked, None, longest + 1)

@@ -189,8 +189,9 @@ def _ranks(
 def _of_ranks(ranks: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     found = {}
     for name in names:
-        metric, _, k = evaluate.parse_name(name)
-        if metric not in ("map", "recall", "hit_rate"):
+        metric, bucket, k = evaluate.parse_name(name)
+        if metric not in ("map", "recall", "hit_rate") or bucket:
             raise InputError(f"metric {name!r} does not judge next watches: there are map, recall@k and hit_rate@k")
-        found[name] = float(np.mean(1 / ranks if metric == "map" else ranks <= k))
+        listed = ranks <= k if k else np.ones(len(ranks))
+        found[name] = float(np.mean(listed / ranks if metric == "map" else listed))
     return found
