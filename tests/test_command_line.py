@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo import run
 from zoo.__main__ import main
 from zoo.errors import InputError
 
@@ -205,6 +206,13 @@ def test_a_finished_run_is_read_back(capsys, trained):
         (["train"], ["MODEL"]),
         (["tran", "mf"], ["'tran'"]),
         (["evaluate", "no/run"], ["no/run"]),
+        (["train", "mf", "--devices", "0"], ["--devices 0", "positive multiple"]),
+        (["train", "mf", "--shard-tables"], ["shard_tables needs a number of devices"]),
+        (["train", "mf", "--num-processes", "2"], ["all of --coordinator"]),
+        (
+            ["train", "mf", "--coordinator", "h:1", "--num-processes", "2", "--process-id", "2"],
+            ["--process-id 2", "from 0"],
+        ),
         (["data", "--verify", "movielens"], ["'movielens'", "movielens-1m"]),
     ],
 )
@@ -403,3 +411,59 @@ def test_ratings_from_fields_of_a_file(capsys, tmp_path):
     assert "needs a field called user" in refused(
         capsys, "train", "fm/rating", "--data", path, "--epochs", "1", "--workdir", tmp_path / "other"
     )
+
+
+def test_overwrite_begins_anew(trained, tmp_path):
+    """Not from the old run's checkpoint; what is not the run's stays."""
+    folder, fresh = tmp_path / "run", tmp_path / "fresh"
+    shutil.copytree(trained, folder)
+    (folder / "letter.txt").write_text("mine")
+    asked = ["train", "mf/smoke", "--data", SMALL, "--epochs", "1", "--quiet", "--workdir"]
+    assert main([*asked, str(folder), "--overwrite"]) == main([*asked, str(fresh)]) == 0
+    found, want = (json.loads((place / "record.json").read_text()) for place in (folder, fresh))
+    assert found["training"]["epochs"] == 1 and found["metrics"] == want["metrics"]
+    assert (folder / "letter.txt").read_text() == "mine"
+
+
+def test_without_checksums_of_files_those_of_arrays_are_compared(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    for path in copy.glob("checkpoints/*/crc32.json"):
+        path.unlink()  # killed between a save and its checksums
+    assert zoo.load(copy).evaluate() == zoo.load(trained).evaluate()
+    for path in copy.glob("checkpoints/*/progress/metadata"):
+        held = json.loads(path.read_text())
+        held["crc32"]["state"][0]["crc32"] ^= 1
+        path.write_text(json.dumps(held))
+    with pytest.raises(InputError, match="an array differs from its checksum"):
+        zoo.load(copy)
+
+
+def test_devices_on_the_command_line(tmp_path):
+    asked = ["train", "mf/smoke", "--data", SMALL, "--epochs", "2", "--quiet", "--workdir"]
+    more = ["--devices", "4", "--mode", "shard_map", "--shard-tables"]
+    assert main([*asked, str(tmp_path / "one")]) == main([*asked, str(tmp_path / "four"), *more]) == 0
+    one, four = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("one", "four"))
+    assert four["devices"] == {"count": 4, "processes": 1, "mode": "shard_map", "tables": "by rows"}
+    assert four["metrics"]["test"] == pytest.approx(one["metrics"]["test"], abs=1e-5)
+
+
+def test_an_interrupted_run_says_how_to_go_on(capsys, trained, tmp_path, monkeypatch):
+    asked = ["train", "mf/smoke", "--data", SMALL, "--workdir", str(tmp_path / "run"), "--quiet"]
+    asked += ["--checkpoint-seconds", "0"]
+    fetch, left = run.fetch, [3]
+
+    def interrupted(metrics):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return fetch(metrics)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "fetch", interrupted)
+        assert main(asked) == 130
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--resume goes on" in line
+    assert main([*asked, "--resume"]) == 0
+    records = [json.loads((place / "record.json").read_text()) for place in (tmp_path / "run", trained)]
+    assert records[0]["metrics"] == records[1]["metrics"]

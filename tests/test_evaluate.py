@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import evaluate, names, run
+from zoo import evaluate, names, run, tasks
 from zoo.data import fields
 from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
@@ -396,3 +396,11 @@ def test_clicks_of_a_test_part_of_one_class_are_refused(label):
         evaluate.click_metrics(np.array([0.1, -0.2]), test)
     found = evaluate.click_metrics(np.array([0.1, -0.2]), test, ("log_loss",))
     assert 0 < found["log_loss"] < 1
+
+
+def test_popularity_is_the_count_of_training_rows():
+    split = random_split(40, 30, share=0.5)
+    counts = [split.train.item.tolist().count(item) for item in range(30)]
+    order = sorted(range(30), key=lambda item: (-counts[item], item))
+    scores = np.tile([-float(order.index(item)) for item in range(30)], (40, 1))
+    assert tasks.ranking_baselines(split, names=NAMES)["popularity"] == pytest.approx(loop_metrics(scores, split, 5))

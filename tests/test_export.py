@@ -108,3 +108,16 @@ def test_inputs_by_other_names_are_refused(tmp_path):
     function = export._caller("query", jax.jit(lambda weights, given: given), [], {"user": ["int32", ["batch"]]})
     with pytest.raises(zoo.InputError, match="takes user, not item"):
         function(item=[1])
+
+
+def test_raw_values_become_inputs_by_the_file_alone(tmp_path):
+    prepared, _ = written("fm", tmp_path / "model.npz")
+    held, table = export.load(tmp_path / "model.npz").arrays, prepared.split.test
+    columns = []
+    for name, levels, codes in zip(table.names, table.levels, table.codes.T, strict=True):
+        place = np.searchsorted(held[f"fields.{name}.values"], levels[codes])
+        columns.append(held[f"fields.{name}.rows"][place])
+    for name, numbers in zip(table.numeric_names, table.numbers.T, strict=True):
+        bucket = np.searchsorted(held[f"fields.{name}.edges"], numbers, side="right")
+        columns.append(held[f"fields.{name}.rows"][bucket])
+    np.testing.assert_array_equal(np.stack(columns, 1), prepared.examples.test["fields"])

@@ -298,3 +298,11 @@ def test_a_file_of_ones_own(tmp_path, capsys):
     assert main(["recommend", str(tmp_path / "run"), "--user", "quiet", "-k", "2"]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 3 and not err
+
+
+def test_a_funnel_ranked_by_clicks(tmp_path):
+    settings = {"epochs": 1, "candidates.per_user": 10, "candidates.embedding_dim": 8, "batch_size": 256}
+    run = zoo.train("youtube/clicks", data=WORLD, workdir=tmp_path / "run", **settings)
+    promised = run.ranked([3], k=5)[1]
+    assert run.promise == "click_probability" and ((promised > 0) & (promised < 1)).all()
+    assert set(run.ranking.metrics) == {"weighted_user_loss", "auc"}

@@ -1,6 +1,6 @@
 """The contract of every model: a file in zoo/models with a `smoke` recipe gets all of these tests by existing."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache, partial
 
 import jax
@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import zoo
-from zoo import checkpoint, evaluate, names, objectives, optimizers, run, train_step
+from zoo import checkpoint, evaluate, names, objectives, optimizers, parallel, run, train_step
 from zoo.data.fields import FieldTable
 from zoo.data.images import Images
 from zoo.data.impressions import Impressions
@@ -267,3 +267,45 @@ def test_recommends_what_a_user_does_not_have(model, tmp_path):
 def test_the_job_of_a_request_is_the_recipe_with_its_settings():
     job = names.job(names.Request("mf/smoke", WORLD, settings={"epochs": "3"}))
     assert job.recipe == replace(names.job(names.Request("mf/smoke", WORLD)).recipe, epochs=3)
+
+
+@pytest.mark.parametrize("model", slow_but("fm", "youtube_candidates"))
+def test_devices_take_the_steps_of_one(model):
+    """Two steps of SGD, tables divided by rows, padding on the last device; without dropout, whose draws differ."""
+    job, prepared, _, constants = made(model)
+    module = prepared.model.clone(**dict.fromkeys(rates(model), 0.0))
+    objective, rule, states = job.recipe.objective, optimizers.sgd(0.1), []
+    columns = {name: jnp.asarray(column) for name, column in prepared.examples.train.items()}
+    batch = train_step.take_rows(columns, jnp.arange(job.recipe.batch_size).at[-3:].set(-1))
+    for layout, wrap in ((None, parallel.jit), (parallel.layout(2, shard_rows=True), parallel.shard_map)):
+        state = train_step.init_state(module, objective, rule, batch, jax.random.key(0), constants, layout)
+        step = train_step.make_train_step(module, objective, rule, partial(wrap, layout=layout))
+        for _ in range(2):
+            state, _ = step(state, *parallel.on_every_device((batch, constants), layout))
+        states.append(state)
+    one, many = states[0], parallel.on_one_device(states[1], states[0])
+    learned = [(state.params, state.tables, state.model_state) for state in (one, many)]
+    for a, b in zip(*map(jax.tree.leaves, learned), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=2e-5)
+
+
+def rates(model):
+    """The fields of a model that are rates of dropout."""
+    return [field.name for field in fields(made(model)[1].model) if "dropout" in field.name]
+
+
+@pytest.mark.parametrize("model", slow_but("deepfm", "caser"))
+def test_dropout_acts_in_training(model):
+    job, prepared, batch, constants = made(model)
+    if not rates(model):
+        pytest.skip("it has no dropout")
+    tower = {"hidden_dims": (8,)} if model == "cnn_fm" else {}  # its smoke recipe has none
+    without = prepared.model.clone(**dict.fromkeys(rates(model), 0.0), **tower)
+    objective, rule = job.recipe.objective, optimizers.sgd(0.1)
+    state = train_step.init_state(without, objective, rule, batch, jax.random.key(0), constants)
+
+    def loss(module):
+        return jax.jit(partial(train_step.core_step, module, objective, rule))(state, batch, constants)[1]["loss_sum"]
+
+    for rate in rates(model):
+        assert loss(without) != loss(without.clone(**{rate: 0.5})), rate

@@ -1,5 +1,6 @@
 """Named pairs: each trains a model with dense weights and one without, in place; what is judged of averaged weights."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ import optax.contrib
 import pytest
 
 from benchmarks import timing
-from zoo import evaluate, names, optimizers, run, train_step
+from zoo import evaluate, names, optimizers, run, schedules, train_step
 from zoo.recipe import override
 
 
@@ -75,3 +76,31 @@ def test_a_pair_has_a_rate_for_each_side():
     recipe = names.recipe("deepfm/smoke")[2]
     made = override(recipe, {"optimizer": partial(optimizers.muon)})
     assert override(made, {"rows_learning_rate": "0.5"}).optimizer.keywords == {"rows_learning_rate": 0.5}
+
+
+def test_a_schedule_spans_the_run():
+    told, job = [], names.job(names.Request("mf/smoke", DATA["mf"], settings={"epochs": 3, "batch_size": 128}))
+    recipe = replace(job.recipe, schedule=lambda rate, total: told.append((rate, total)) or rate)
+    prepared = run.prepare(replace(job, recipe=recipe))
+    assert told == [(recipe.learning_rate, 3 * -(-prepared.examples.num_train // 128))]
+
+
+@pytest.mark.parametrize(
+    ("make", "shares"),
+    [
+        (schedules.cosine, {0: 1, 50: 0.5, 100: 0}),
+        (schedules.linear, {0: 1, 25: 0.75, 100: 0}),
+        (schedules.one_cycle, {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
+    ],
+)
+def test_rates_over_a_run(make, shares):
+    rate = make(0.2, 100)
+    assert [float(rate(step)) for step in shares] == pytest.approx([0.2 * share for share in shares.values()], abs=1e-7)
+
+
+def test_decay_is_of_products_alone():
+    rule = optimizers.nesterov_decayed(0.1, 0.9, 0.5).dense
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
+    moves, _ = rule.update(jax.tree.map(jnp.ones_like, params), rule.init(params), params)
+    np.testing.assert_allclose(moves["kernel"], -0.1 * 1.9 * (1 + 0.5 * 3), rtol=1e-6)
+    np.testing.assert_allclose(moves["bias"], -0.1 * 1.9, rtol=1e-6)

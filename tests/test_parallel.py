@@ -88,9 +88,10 @@ def test_devices_give_the_parameters_of_one(objective):
     [
         (OBJECTIVES["shared negatives"], CLIPPED),
         (OBJECTIVES["own negatives"], optimizers.rowwise_adam(0.01)),
+        (OBJECTIVES["own negatives"], optimizers.sgd_each_example(0.3, l2=0.01)),
         (objectives.full_softmax, optimizers.dense_adam(0.01)),
     ],
-    ids=["clipped", "adam", "densely"],
+    ids=["clipped", "adam", "each example", "densely"],
 )
 def test_other_optimizers_on_divided_tables(objective, optimizer):
     wraps = (parallel.jit, parallel.shard_map)

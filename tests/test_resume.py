@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -110,3 +111,17 @@ def test_a_checkpoint_of_other_arrays_is_refused(tmp_path):
     place = tmp_path / "checkpoints"
     with pytest.raises(InputError, match="is of a state with other arrays"):
         checkpoint.restore(checkpoint.open_folder(place), parallel.abstract(shapes, None), shapes, place)
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"), [("recall@20", [0.1, 0.3, 0.2, 0.2, 0.9]), ("rmse", [0.9, 0.5, 0.6, 0.7, 0.1])]
+)
+def test_a_run_stops_when_validation_no_longer_improves(tmp_path, metric, told):
+    """Two epochs after the second, the best; what is kept is the state of that epoch."""
+    asked = job(Request("mf/smoke", WORLD, validate=True, settings={"epochs": 5, "patience": 2, "batch_size": 1024}))
+    values = iter(told)
+    recipe = replace(asked.recipe, metric=metric, evaluate=lambda *given: {metric: next(values)})
+    record, _, state = fit(replace(asked, recipe=recipe), tmp_path / "run", quiet=True)
+    training = record["training"]
+    assert training["epochs"] == 4 and training["best"] == {"metric": metric, "value": told[1], "epoch": 2}
+    assert int(state.step) == training["steps"] // 2

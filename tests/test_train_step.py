@@ -9,8 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from zoo import chunks, names, optimizers, row_optimizers, run, train_step
-from zoo.data.simulate import simulate
+from zoo import names, optimizers, row_optimizers, train_step
 from zoo.embedding import Embed
 from zoo.errors import InputError
 from zoo.optimizers import Optimizer
@@ -276,23 +275,6 @@ def test_a_donated_step_leaves_the_tables_where_they_are():
     after, _ = step(state, batch_of(ORDER[0]), {})
     assert {name: table.unsafe_buffer_pointer() for name, table in after.tables.items()} == places
     assert state.tables["user"].is_deleted()
-
-
-def test_at_most_two_traces_in_a_run(monkeypatch, tmp_path):
-    """Three chunks an epoch, the last of them shorter, two epochs: the step is traced for two shapes, not six times."""
-    traces = []
-
-    def counted(*args):
-        traces.append(args[4]["user"].shape)
-        return core_step(*args)
-
-    monkeypatch.setattr(train_step, "core_step", counted)
-    monkeypatch.setattr(chunks, "CHUNK_EXAMPLES", 256)
-    world = simulate(60, 40, 450, seed=1)  # 405 to train on: 13 steps of 32 in chunks of 7 and 6
-    request = names.Request("mf/smoke", settings={"epochs": 2, "batch_size": 32})
-    record, *_ = run.fit(names.job(request, world), tmp_path / "run", quiet=True)
-    assert record["training"]["steps"] == 26
-    assert 1 <= len(traces) <= 2
 
 
 def test_memory_is_checked_before_it_is_taken(monkeypatch):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import objectives, optimizers, train_step
+from zoo import objectives, optimizers, tasks, train_step
 from zoo.__main__ import main
+from zoo.data.simulate_pages import simulate_pages
 from zoo.models.youtube_ranking import YouTubeRanking, log_dim
 from zoo.types import PADDING, Spec
 
@@ -175,3 +176,21 @@ def test_a_file_of_ones_own_trains(tmp_path):
     found = zoo.load(tmp_path / "run")
     assert found.record["sizes"]["times_out_of_order"] > 100
     assert found.metrics["weighted_user_loss"] < 0.4
+
+
+def test_calibrations_by_hand():
+    shown = simulate_pages(num_users=60, num_videos=40, num_watches=400)
+    n, seconds = len(shown), np.random.default_rng(0).gamma(1.0, 20.0, len(shown))
+    p, brings = np.float64(shown.truth.click_probability), np.float64(shown.truth.seconds_if_clicked)
+    order = np.argsort(seconds, kind="stable")
+    tenths = [order[[k for k in range(n) if k * 10 // n == i]] for i in range(10)]
+    ratios = [np.sum((seconds * (1 - p))[tenth]) / np.sum((p * brings)[tenth]) for tenth in tenths]
+    want = {
+        "calibration": seconds.sum() / np.float64(shown.watch_seconds).sum(),
+        "seconds_calibration": seconds.sum() / np.sum(p * brings),
+        "odds_calibration": np.sum(seconds * (1 - p)) / np.sum(p * brings),
+        "odds_calibration_each": seconds.sum() / np.sum(p * brings / (1 - p)),
+        "odds_calibration_worst": max(ratios, key=lambda ratio: abs(np.log(ratio))),
+        **{f"odds_calibration_{i}": ratio for i, ratio in enumerate(ratios, 1)},
+    }
+    assert tasks.impression_metrics(np.log(seconds), seconds, shown, tuple(want)) == pytest.approx(want, rel=1e-5)
