@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
 def _run_funnel(run: Any, options: argparse.Namespace, output: Path | None) -> None:
     """Lists whose lines are explained: what the ranking promises, and the retrieval score. An unknown user is a new
     one."""
+    import numpy as np
+
     from zoo.data import lists
     from zoo.data.interactions import find_rows, unknown
 
@@ -63,7 +65,7 @@ def _run_funnel(run: Any, options: argparse.Namespace, output: Path | None) -> N
     ids, promised, retrieval = run.ranked(users, options.k, again=options.again)
     if output:
         rows = find_rows(users, run.user_ids)
-        _answer(run.user_ids[rows] if (rows >= 0).all() else users, ids, promised, output)
+        _answer(run.user_ids[rows] if (rows >= 0).all() else np.asarray(users), ids, promised, output)
         return
     print(f"item\t{run.promise}\tretrieval")
     for item, score, retrieved in zip(ids[0], promised[0], retrieval[0], strict=True):
