@@ -6,7 +6,6 @@ optimizer, so every rule has it. A configuration whose record is there is not ru
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,7 +82,7 @@ def measured(configuration: dict[str, Any]) -> dict[str, Any]:
     record: dict[str, Any] = {"suite": "batch_scaling", "model": MODEL, "optimizer": OPTIMIZER, **configuration}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = run_request(request, folder=Path(folder) / "run", quiet=not sys.stderr.isatty()).record
+            found = run_request(request, folder=Path(folder) / "run", quiet=False).record
         except FloatingPointError as error:
             environment = records.environment(jax.devices()[0].device_kind)
             return record | {"diverged": str(error), "environment": environment, "command": records.command()}

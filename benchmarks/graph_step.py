@@ -1,7 +1,6 @@
 """What the graph suite measures in processes of their own: a propagation, a step's temporaries, runs."""
 
 import math
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -123,7 +122,7 @@ def curve(configuration: Configuration) -> dict[str, Any]:
         folder = Path(configuration.folder or passing) / "run"
         while len(points) < asked:
             options: dict[str, Any] = {"resume": folder.exists(), "stop_after_epochs": asked}
-            training = fit(job, folder, quiet=not sys.stderr.isatty(), **options)[0]["training"]
+            training = fit(job, folder, **options)[0]["training"]
             timed = zip(training["history"], training["epoch_seconds"], strict=True)
             points = [{**entry, "seconds": seconds} for entry, seconds in timed]
             left = 60 * configuration.minutes / points[-1]["seconds"] - 1  # times as long as until now

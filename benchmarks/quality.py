@@ -2,7 +2,6 @@
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ def train(claim: Claim, seed: int) -> dict[str, Any]:
     """The zoo's own record of one run, marked with the claim."""
     request = Request(claim.model, claim.data, claim.split, seed=seed, settings=claim.settings)
     with tempfile.TemporaryDirectory() as folder:
-        run = run_request(request, folder=Path(folder) / "run", quiet=not sys.stderr.isatty())
+        run = run_request(request, folder=Path(folder) / "run", quiet=False)
     return {"suite": "quality", "claim": claim.name, **run.record}
 
 

@@ -347,6 +347,7 @@ def test_a_diverging_run_says_so(capsys, tmp_path):
         tmp_path / "run",
         "--epochs",
         "3",
+        "--quiet",
     )
     assert "diverged" in line and "learning rate" in line
 
@@ -467,3 +468,57 @@ def test_an_interrupted_run_says_how_to_go_on(capsys, trained, tmp_path, monkeyp
     assert main([*asked, "--resume"]) == 0
     records = [json.loads((place / "record.json").read_text()) for place in (tmp_path / "run", trained)]
     assert records[0]["metrics"] == records[1]["metrics"]
+
+
+def test_progress_is_a_line_an_epoch_where_no_bar_can_be_drawn(capsys, tmp_path):
+    """On stderr, so that what is piped on is the table alone."""
+    asked = ["train", "mf/smoke", "--data", SMALL, "--epochs", "3", "--validate", "--workdir"]
+    assert main([*asked, str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" after ")[0] for line in lines] == [f"mf: epoch {n} of 3" for n in (1, 2, 3)]
+    assert all(", loss " in line and ", recall@20 " in line for line in lines)
+    assert main([*asked, str(tmp_path / "other"), "--quiet"]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_schedule_by_name(capsys, tmp_path):
+    folder = str(tmp_path / "run")
+    asked = ["train", "lightgcn/smoke", "--data", SMALL, "--epochs", "1", "--quiet", "--workdir", folder]
+    assert main([*asked, "--schedule", "one_cycle", "--set", "rising=0.5"]) == 0
+    schedule = json.loads((tmp_path / "run" / "record.json").read_text())["settings"]["schedule"]
+    assert schedule == {"call": "zoo.schedules.one_cycle", "rising": 0.5}
+    assert zoo.load(folder).job.recipe.schedule.keywords == {"rising": 0.5}
+    assert main([*asked, "--schedule", "constant", "--overwrite"]) == 0
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["settings"]["schedule"] is None
+    capsys.readouterr()
+    assert "did you mean cosine" in refused(capsys, *asked, "--schedule", "cosin")
+
+
+def test_what_a_split_leaks_is_said(capsys, tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "mine.csv"
+    rows = [f"{u},{i},{t}" for u, i, t in zip(rng.integers(0, 9, 60), rng.integers(0, 30, 60), rng.permutation(60))]
+    path.write_text("\n".join(["user,item,timestamp", *rows, rows[0]]) + "\n")
+    asked = ["train", "mf/smoke", "--data", str(path), "--epochs", "1", "--quiet", "--workdir"]
+    assert main([*asked, str(tmp_path / "run")]) == 0
+    split = zoo.load(tmp_path / "run").prepared.split
+    train, test = split.train, split.test
+    older = sum(any(test.timestamp[n] < train.timestamp[train.user == test.user[n]]) for n in range(len(test)))
+    shown = capsys.readouterr().out
+    assert older > 0 and f"{older} of {len(test)} held-out rows are older than a training row of their user" in shown
+    assert "repeated pairs were merged" in shown
+    assert main([*asked, str(tmp_path / "other"), "--split", "temporal"]) == 0
+    assert "older than a training row" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")])
+def test_out_of_memory_is_one_line(capsys, tmp_path, monkeypatch, error):
+    def fails(*given, **options):
+        raise error
+
+    monkeypatch.setattr("zoo.api.fit", fails)
+    line = refused(capsys, "train", "mf/smoke", "--data", SMALL, "--workdir", tmp_path / "run")
+    assert "out of memory" in line and "batch_size" in line
+    error.args = ("another",)
+    if isinstance(error, RuntimeError):
+        with pytest.raises(RuntimeError, match="another"):
+            main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(tmp_path / "run")])

@@ -46,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, FloatingPointError) as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:  # the device's is a RuntimeError of XLA
+        if not isinstance(error, MemoryError) and not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        what = (str(error).splitlines() or ["no memory left"])[0]
+        print(f"zoo: out of memory: {what}; take a smaller batch_size or embedding_dim", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("zoo: interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -79,7 +85,9 @@ def parser() -> Parser:
     trained.add_argument(
         "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
     )
-    trained.add_argument("--quiet", action="store_true", help="no progress bar")
+    trained.add_argument(
+        "--quiet", action="store_true", help="no progress: a bar on a terminal, else a line an epoch on stderr"
+    )
     trained.add_argument("--stream", action="store_true", help="read a Parquet file that need not fit in memory")
     trained.add_argument(
         "--devices", type=int, metavar="N", help="divide each batch over N devices (on a CPU, N virtual ones)"
@@ -94,7 +102,9 @@ def parser() -> Parser:
     tuned.add_argument("--trials", type=int, default=20, metavar="N", help="settings to draw and try (default 20)")
     tuned.add_argument("--workdir", metavar="DIR", help="where it goes (default runs/tune-MODEL-RECIPE-DATA-SEED)")
     tuned.add_argument("--resume", action="store_true", help="go on with the search in the folder, or start it")
-    tuned.add_argument("--quiet", action="store_true", help="no progress bar")
+    tuned.add_argument(
+        "--quiet", action="store_true", help="no progress: a bar on a terminal, else a line an epoch on stderr"
+    )
     described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
     _add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
@@ -162,6 +172,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("--embedding-dim", metavar="N")
     command.add_argument("--optimizer", metavar="NAME", help="sgd, adagrad, rowwise_adagrad, adam, dense_adam, ...")
     command.add_argument("--learning-rate", metavar="X")
+    command.add_argument("--schedule", metavar="NAME", help="of the learning rate: constant, cosine, linear, one_cycle")
     command.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, such as objective.l2=0.1"
     )
@@ -322,6 +333,7 @@ def _request(options: argparse.Namespace) -> Any:
         settings,
         reader,
         getattr(options, "stream", False),
+        options.schedule,
     )
 
 
@@ -329,7 +341,7 @@ def _train_command(request: Any, names: Mapping[str, Any], settings: Mapping[str
     """The command line that trains what a request asks for, with further settings: the inverse of `_request`."""
     named = {"--data": request.data, "--split": request.split, "--optimizer": request.optimizer, "--seed": request.seed}
     named |= {f"--{role.replace('_', '-')}-column": name for role, name in request.reader.get("columns", {}).items()}
-    named |= {"--separator": request.reader.get("separator")}
+    named |= {"--separator": request.reader.get("separator"), "--schedule": request.schedule}
     words = ["zoo", "train", f"{names['model']}/{names['recipe']}"]
     words += [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
     for name, value in {**request.settings, **settings}.items():
@@ -366,6 +378,14 @@ def _print_record(record: Mapping[str, Any], folder: Path) -> None:
             f"{training['epochs']} epochs in {training['seconds']:.1f} s"
             f" ({training['examples_per_second']:,.0f} examples/s),"
             f" compiling {training['compile_seconds']:.1f} s, evaluating {record['evaluation']['seconds']:.1f} s"
+        )
+    sizes = record.get("sizes", {})
+    if sizes.get("repeats_merged"):
+        console.print(f"{sizes['repeats_merged']:,} repeated pairs were merged")
+    if sizes.get("held_out_before_train"):
+        console.print(
+            f"{sizes['held_out_before_train']:,} of {sizes['held_out']:,} held-out rows are older than a training row"
+            " of their user: --split temporal or leave_one_out asks about the future alone"
         )
     console.print(f"record: {folder / 'record.json'}", soft_wrap=True)
 

@@ -21,6 +21,7 @@ def train(
     data: Any = None,
     split: str | None = None,
     optimizer: str | None = None,
+    schedule: str | None = None,
     seed: int = 0,
     validate: bool = False,
     workdir: str | Path | None = None,
@@ -55,7 +56,7 @@ def train(
         interactions = catalog.load(data, kind)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
-    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream)
+    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream, schedule=schedule)
     return run_request(
         request,
         interactions,

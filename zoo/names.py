@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import zoo.models
-from zoo import optimizers, parallel, tasks
+from zoo import optimizers, parallel, schedules, tasks
 from zoo.data import catalog, splits, stream
 from zoo.data.impressions import Impressions
 from zoo.data.interactions import Interactions
@@ -72,6 +72,13 @@ OPTIMIZERS: dict[str, Callable[..., optimizers.Optimizer]] = {
     )
 }
 
+# The learning rate over a run.
+SCHEDULES: dict[str, Any] = {
+    "constant": None,
+    "cosine": schedules.cosine,
+    "linear": schedules.linear,
+    "one_cycle": schedules.one_cycle,
+}
 
 # Models of two parts that are trained by themselves (zoo.funnel): candidate generation and ranking, by recipe.
 FUNNELS: dict[str, dict[str, tuple[str, str]]] = {
@@ -100,6 +107,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)  # for zoo.recipe.override, in order
     reader: Mapping[str, Any] = field(default_factory=dict)  # column names and separator of a path
     stream: bool = False  # the path is a Parquet file larger than memory
+    schedule: str | None = None
 
 
 def models() -> list[str]:
@@ -153,6 +161,12 @@ def optimizer(name: str) -> Callable[..., optimizers.Optimizer]:
     return OPTIMIZERS[name]
 
 
+def schedule(name: str) -> Any:
+    if name not in SCHEDULES:
+        raise InputError(f"unknown schedule {name!r}: {_nearest(name, list(SCHEDULES))}")
+    return SCHEDULES[name]
+
+
 def devices(count: int | None, mode: str, shard_tables: bool) -> tuple[parallel.Layout | None, parallel.Wrap]:
     """What zoo.run.fit trains on: `count` devices (None: one, without a mesh), in one of MODES."""
     if mode not in MODES:
@@ -171,6 +185,8 @@ def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
     found = override(found, found.for_data.get(data_name.partition(":")[0], {}))
     if request.optimizer:
         found = override(found, {"optimizer": optimizer(request.optimizer)})
+    if request.schedule:
+        found = override(found, {"schedule": schedule(request.schedule)})
     return model, chosen, override(found, request.settings)
 
 
@@ -220,6 +236,7 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
             "settings": dict(request.settings),
             "reader": dict(request.reader),
             "stream": request.stream,
+            "schedule": request.schedule,
         },
     }
     return Job(found, interactions, names, request.seed, request.validate, source)

@@ -84,7 +84,7 @@ class Recipe:
 
 
 # The fields whose own settings can be overridden by name.
-PARTS = ("model", "examples", "objective", "optimizer", "split", "validation")
+PARTS = ("model", "examples", "objective", "optimizer", "schedule", "split", "validation")
 LOWER_IS_BETTER = ("rmse", "mae", "log_loss", "nats", "perplexity", "weighted_user_loss")
 
 

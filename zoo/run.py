@@ -1,5 +1,6 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -226,7 +227,8 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
     compiled: dict[tuple[int, ...], Any] = {}
     num_chunks = len(chunks.bounds(chunks.steps_per_epoch(examples, recipe), recipe.batch_size))
     saved_at = time.monotonic()
-    with progress_bar(quiet or not processes.is_first()) as bar:
+    quiet = quiet or not processes.is_first()
+    with progress_bar(quiet) as bar:
         task = bar.add_task(
             job.names["model"], total=recipe.epochs * num_chunks, completed=progress["epoch"] * num_chunks, note=""
         )
@@ -254,6 +256,7 @@ def _train(job, prepared, devices, manager, state, best, progress, quiet, checkp
                 best = _keep_best(recipe.metric, entry, state, best, progress)
             progress["history"].append(entry)
             progress["epoch_seconds"].append(progress["seconds"])
+            tell(quiet, _epoch_line(job, entry, progress["seconds"]))
             progress |= {"epoch": progress["epoch"] + 1, "chunk": 0, "loss_sum": 0.0, "num_examples": 0.0}
             if time.monotonic() - saved_at > checkpoint_seconds:
                 _save(manager, state, best, progress, devices.shapes)
@@ -323,11 +326,22 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
             "train": len(prepared.split.train) if job.source is None else job.source.num_rows,
             "held_out": len(prepared.split.test),
             "repeats_merged": prepared.repeats_merged,
+            **({} if job.source is not None else _older(prepared.split)),
         },
         "settings": describe(recipe),
         "environment": records.environment(jax.devices()[0].device_kind),
         "command": records.command(),
     }
+
+
+def _older(split: Split) -> dict[str, int]:
+    """How many held-out rows happened before a training row of their user, which a real list could not know."""
+    train, test = split.train, split.test
+    if not isinstance(train, Interactions) or train.timestamp is None or test.timestamp is None:
+        return {}
+    latest = np.full(train.num_users, np.iinfo(np.int64).min)
+    np.maximum.at(latest, train.user, train.timestamp)
+    return {"held_out_before_train": int((test.timestamp < latest[test.user]).sum())}
 
 
 def fetch(metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -343,8 +357,19 @@ def progress_bar(quiet: bool) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
-        disable=quiet,
+        disable=quiet or not sys.stderr.isatty(),
     )
+
+
+def _epoch_line(job: Job, entry: Mapping[str, Any], seconds: float) -> str:
+    values = ", ".join(f"{name} {entry[name]:.4f}" for name in ("loss", job.recipe.metric) if name in entry)
+    return f"{job.names['model']}: epoch {entry['epoch']} of {job.recipe.epochs} after {seconds:.1f} s, {values}"
+
+
+def tell(quiet: bool, text: str) -> None:
+    """A line on stderr, where no bar is drawn."""
+    if not (quiet or sys.stderr.isatty()):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _note(progress: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from zoo.data.splits import Split
 from zoo.data.text import Text
 from zoo.errors import InputError
 from zoo.recipe import LOWER_IS_BETTER, Recipe, Search, describe, override
-from zoo.run import Job, fit, prepare, progress_bar
+from zoo.run import Job, fit, prepare, progress_bar, tell
 
 
 KEEP = 3  # of so many trials the best one goes on to the next rung
@@ -68,6 +68,7 @@ def tune(
                     line = {"trial": trial, "rung": rung, "settings": drawn, "metric": job.recipe.metric, **found}
                     records.append_line(folder / "history.jsonl", line)
                     history[trial, rung] = line
+                    tell(quiet, f"{job.names['model']}: {note}: {found['value']}")
                 bar.advance(task, epochs - before)
             lines = ranked([history[trial, rung] for trial in racing])
             racing = [line["trial"] for line in lines[: math.ceil(len(lines) / KEEP)] if line["value"] is not None]

@@ -63,3 +63,25 @@ def test_merge_repeats_against_a_loop(keep_last, timed):
     merged, gone = merge_repeats(data, keep_last)
     assert merged.rating.tolist() == sorted(kept.values())
     assert gone == n - len(kept) > 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"item": [1, 2]}, "column item has 2 rows and column user 3"),
+        ({"rating": [1.0, float("nan"), 3.0]}, "column rating, row 1: nan is no rating"),
+        ({"user": [1.0, 2.5, 3.0]}, r"column user, row 1: 2.5 is no whole number"),
+        ({"timestamp": [1.0, 2.0, float("nan")]}, "column timestamp, row 2: nan is no whole number"),
+    ],
+)
+def test_columns_that_are_wrong_are_named(columns, message):
+    given = {"user": [1, 2, 3], "item": [4, 5, 6]} | columns
+    with pytest.raises(InputError, match=message):
+        from_raw(**{name: np.array(column) for name, column in given.items()})
+
+
+def test_whole_numbers_as_floats_are_ids_and_fractions_are_none():
+    data = from_raw(np.array([2.0, 1.0]), np.array([5, 6]))
+    assert data.user_ids.dtype == np.int64 and rows_of([2.0], data.user_ids, "user").tolist() == [1]
+    with pytest.raises(InputError, match=r"unknown user 1\.9"):
+        rows_of([1.9], data.user_ids, "user")

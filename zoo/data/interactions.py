@@ -133,7 +133,16 @@ def from_raw(
     part: np.ndarray | None = None,
 ) -> Interactions:
     """Interactions from columns of raw ids (any int64, or strings); the ids found become the rows, in ascending
-    order."""
+    order. InputError for columns of unequal length, ids and times that are no whole numbers, and ratings that are no
+    numbers."""
+    user, item = _whole(user, "user"), _whole(item, "item")
+    given = {"item": item, "rating": rating, "timestamp": timestamp, "part": part}
+    for name, column in given.items():
+        if column is not None and len(column) != len(user):
+            raise InputError(f"column {name} has {len(column):,} rows and column user {len(user):,}: give equally many")
+    if rating is not None and not (finite := np.isfinite(np.asarray(rating, np.float32))).all():
+        row = int(np.argmin(finite))
+        raise InputError(f"column rating, row {row}: {rating[row]} is no rating; leave such rows out")
     user_ids, user_rows = np.unique(user, return_inverse=True)
     item_ids, item_rows = np.unique(item, return_inverse=True)
     check_row_numbers(len(user_ids), len(item_ids))
@@ -141,11 +150,24 @@ def from_raw(
         user=user_rows.astype(np.int32),
         item=item_rows.astype(np.int32),
         rating=None if rating is None else np.asarray(rating, np.float32),
-        timestamp=None if timestamp is None else np.asarray(timestamp, np.int64),
+        timestamp=None if timestamp is None else np.asarray(_whole(timestamp, "timestamp"), np.int64),
         user_ids=user_ids,
         item_ids=item_ids,
         part=part,
     )
+
+
+def _whole(column: Any, name: str) -> np.ndarray:
+    """The column; of floats, which a table with gaps makes of integers, the whole numbers that they must be."""
+    column = np.asarray(column)
+    if column.dtype.kind != "f":
+        return column
+    if not (whole := column == np.floor(column)).all():
+        row = int(np.argmin(whole))
+        raise InputError(
+            f"column {name}, row {row}: {column[row]} is no whole number; leave such rows out or give text"
+        )
+    return column.astype(np.int64)
 
 
 def check_row_numbers(*counts: int) -> None:
@@ -174,7 +196,10 @@ def find_rows(raw: Any, ids: np.ndarray) -> np.ndarray:
     readable = np.ones(len(raw), bool)
     if ids.dtype.kind not in "iu":
         wanted = raw.astype(str)
-    elif raw.dtype.kind in "iuf":
+    elif raw.dtype.kind == "f":
+        readable = raw == np.floor(raw)
+        wanted = np.where(readable, raw, 0).astype(ids.dtype)
+    elif raw.dtype.kind in "iu":
         wanted = raw.astype(ids.dtype)
     else:
         numbers = pl.Series(raw.astype(str).tolist(), dtype=pl.String).str.strip_chars().cast(pl.Int64, strict=False)
