@@ -257,6 +257,10 @@ def test_an_unknown_user_is_named(capsys, trained):
     assert "k is 0" in refused(capsys, "recommend", trained, "--user", "1", "-k", "0")
 
 
+def test_a_model_without_histories_says_which_have_one(capsys, trained):
+    assert "reads no history" in refused(capsys, "recommend", trained, "--history", "1,2")
+
+
 def test_nobody_is_asked_for(trained):
     run = zoo.load(trained)
     for ask in (run.recommend, run.similar):

@@ -116,6 +116,11 @@ def parser() -> Parser:
     asked.add_argument("--user", metavar="RAW_ID", help="the user's id as it stands in the data")
     asked.add_argument("--users", metavar="FILE", help="an id a line, or a .csv or .parquet with a column user")
     asked.add_argument("--all-users", action="store_true", help="every user of the data")
+    asked.add_argument(
+        "--history",
+        metavar="ID,...",
+        help="items just had, oldest first, of whoever it is: gru4rec, caser and the like",
+    )
     asked.add_argument("--rows", metavar="FILE", help="a .csv or .tsv of described users or examples, one a row")
     given.add_argument(
         "--field",
@@ -133,7 +138,9 @@ def parser() -> Parser:
         metavar="FILE",
         help="interactions since then, user,item[,...]: a graph model takes them without training",
     )
-    given.add_argument("--again", action="store_true", help="of a funnel: list also what the user has watched")
+    given.add_argument(
+        "--again", action="store_true", help="of a funnel or a --history: list also what was had already"
+    )
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     alike = command("similar", recommend.run_similar, "the items most like an item")
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")

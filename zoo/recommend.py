@@ -23,9 +23,19 @@ def run(options: argparse.Namespace) -> None:
         lists.check_output(output)
     elif options.users or options.all_users:
         raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
-    if not (options.user or options.users or options.all_users or options.rows or options.field):
-        raise InputError("whom for? --user ID, --users FILE, --all-users, --field NAME=VALUE or --rows FILE")
+    whom = options.user or options.users or options.all_users or options.rows or options.field
+    if not (whom or options.history is not None):
+        raise InputError(
+            "whom for? --user ID, --users FILE, --all-users, --history ID,..., --field NAME=VALUE or --rows FILE"
+        )
     found = load(options.folder)
+    if options.history is not None:
+        if output or options.field or options.add:
+            raise InputError("--history is one list by itself: leave --output, --field and --add out")
+        past = [item for item in options.history.split(",") if item]
+        ids, scores = found.recommend_after([past], options.k, again=options.again or None)
+        _print_list(ids[0], scores[0])
+        return
     if options.again and not isinstance(found, FunnelRun):
         raise InputError(
             f"--again is of a funnel; {found.job.names['model']} lists what a user does not have: leave it"

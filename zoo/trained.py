@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from zoo import evaluate, export, funnel, inner_products, names, tasks
-from zoo.data import catalog, described, stream
+from zoo.data import catalog, described, histories, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
 from zoo.data.images import Images
@@ -23,7 +23,7 @@ from zoo.generate import generate
 from zoo.inner_products import Search
 from zoo.recipe import function_of
 from zoo.run import Job, Prepared
-from zoo.types import PADDING, TrainState
+from zoo.types import PADDING, TrainState, fill_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,47 @@ class Run:
             examples = recipe.examples(Split(appended(split.train, interactions), split.test))
         seen = evaluate.lists_by_user(known)
         ids, scores = recipe.recommend(self.prepared.model, self.state, examples, rows, seen, k)
+        return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
+
+    def recommend_after(
+        self, past: Sequence[Sequence[Any]], k: int = 10, *, again: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items after each of `past`, lists of raw item ids, oldest first, for whoever had them: as
+        `recommend`.
+
+        Of models that read a history, without training: what happened a moment ago, or in the session of a stranger.
+        Nothing else is known of whom it is for. Items of the list itself are left out unless `again`; None: unless the
+        recipe is judged by events of sessions, which come back to what they had.
+        """
+        _check_asked(past, k)
+        known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
+        if "history_log" not in examples.constants or not hasattr(self.prepared.model, "query"):
+            raise InputError(
+                f"{self.job.names['model']} reads no history: ask it about a user, or take gru4rec, caser or"
+                " youtube_candidates"
+            )
+        lists = [rows_of(items, known.item_ids, "item") if len(items) else np.empty(0, np.int32) for items in past]
+        log, ranges = histories.of_lists(lists, examples.spec.history_length)
+        columns = {
+            name: np.full((len(lists), *column.shape[1:]), fill_of(column), column.dtype)
+            for name, column in examples.test.items()
+        }
+        columns |= {"history_start": ranges.start, "history_length": ranges.length}
+        constants = {**examples.constants, "history_log": log}
+        queries = evaluate.query_vectors(self.prepared.model, self.state, constants, columns)
+        items = evaluate.item_vectors(self.prepared.model, self.state, examples.constants)
+        if again is None:
+            again = function_of(recipe.evaluate)[0] is tasks.next_items
+        asked = np.arange(len(lists))
+        seen = Interactions(
+            np.repeat(asked, [len(rows) for rows in lists]).astype(np.int32),
+            np.concatenate(lists).astype(np.int32),
+            None,
+            None,
+            asked,
+            known.item_ids,
+        )
+        ids, scores = evaluate.top_items(queries, items, asked, None if again else evaluate.lists_by_user(seen), k)
         return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
     @property
@@ -213,6 +254,13 @@ class FunnelRun(Run):
         if interactions is not None:
             raise InputError(f"{self.record['model']} has no graph that new interactions could join")
         return self.ranked(users, k)[:2]
+
+    def recommend_after(
+        self, past: Sequence[Sequence[Any]], k: int = 10, *, again: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        raise InputError(
+            "a funnel ranks for a user at a moment: ask about a user, or its candidates, a run of their own"
+        )
 
     def ranked(
         self,

@@ -381,6 +381,17 @@ def test_sessions_from_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     ids, scores = run.recommend([0, 399], k=3)  # the last session is held out: nothing is known of it
     assert ids.shape == (2, 3) and np.isfinite(scores).all()
+    past = [[3, 4, 5], [18], [], [7, 8, 7, 6]]
+    ids, scores = run.recommend_after(past, k=20)
+    assert ids[[0, 1, 3], 0].tolist() == [6, 19, 7] and np.isfinite(scores).all()  # 7 comes again in a session
+    ids, scores = run.recommend_after(past, k=20, again=False)
+    assert ids[0, 0] == 6 and not {7, 8, 6} & set(ids[3][np.isfinite(scores[3])].tolist())
+    capsys.readouterr()
+    assert main(["recommend", str(run.folder), "--history", "3,4,5", "-k", "2"]) == 0
+    assert capsys.readouterr().out.startswith("6\t")
+    assert main(["recommend", str(run.folder), "--history", "3,77"]) == 2
+    error = capsys.readouterr().err
+    assert "unknown item 77" in error and error.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -160,6 +160,23 @@ def test_an_empty_history_gets_popular_videos(run, capsys):
     assert counts[listed].mean() > 1.4 * counts.mean()
 
 
+def test_a_strangers_history_is_asked_as_a_users_own(run):
+    """Items of the history alone are left out; those that the user has held out are listed, with their scores."""
+    train, test = run.prepared.split.train, run.prepared.split.test
+    rows = [np.flatnonzero(train.user == user) for user in (3, 17)]
+    past = [train.item_ids[train.item[own[np.argsort(train.timestamp[own])]]] for own in rows]
+    ids, scores = run.recommend_after(past, k=25)
+    known, known_scores = run.recommend([3, 17], k=25)
+    for row, user in enumerate((3, 17)):
+        found = dict(zip(ids[row][np.isfinite(scores[row])].tolist(), scores[row].tolist()))
+        want = dict(zip(known[row][np.isfinite(known_scores[row])].tolist(), known_scores[row].tolist()))
+        held = set(test.item_ids[test.item[test.user == user]].tolist()) - set(past[row].tolist())
+        assert found.keys() == want.keys() | held and not found.keys() & set(past[row].tolist())
+        assert {item: found[item] for item in want} == pytest.approx(want, abs=1e-5)
+    again, _ = run.recommend_after(past, k=25, again=True)
+    assert set(again[0].tolist()) == set(range(25))
+
+
 def test_an_unknown_user_is_named(run, capsys):
     assert main(["recommend", str(run.folder), "--user", "1234"]) == 2
     error = capsys.readouterr().err.strip()

@@ -5,6 +5,7 @@
 A range is two numbers an example, whatever the length of the bag, and the log is no longer than twice the data.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +114,15 @@ def apart(log: np.ndarray, ranges: Ranges, longest: int) -> tuple[np.ndarray, Ra
     bags = np.zeros(there.shape, np.int32)
     bags[there] = log[place[there]]
     return bags.reshape(-1), _ranges(longest * np.arange(len(bags)), ranges.length)
+
+
+def of_lists(lists: Sequence[np.ndarray], longest: int) -> tuple[np.ndarray, Ranges]:
+    """A log of the last `longest` items of each list, oldest first, each in as many places, as `apart` has it."""
+    bags = np.zeros((len(lists), longest), np.int32)
+    length = np.array([min(len(items), longest) for items in lists])
+    for bag, items, size in zip(bags, lists, length, strict=True):
+        bag[:size] = items[len(items) - size :]
+    return bags.reshape(-1), _ranges(longest * np.arange(len(bags)), length)
 
 
 def counted_before(
