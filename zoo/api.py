@@ -1,6 +1,7 @@
 """zoo.train and zoo.load: what the command line does, from Python."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from zoo.data import catalog
 from zoo.data.impressions import Impressions
 from zoo.data.splits import Data
 from zoo.errors import InputError
+from zoo.recipe import Recipe, describe
 from zoo.run import fit, prepare
 from zoo.trained import FunnelRun, Run
 
 
 def train(
-    model: str,
+    model: str | Recipe,
     *,
     data: Any = None,
     split: str | None = None,
@@ -36,7 +38,8 @@ def train(
 ) -> Run:
     """Train a model of the zoo and judge it on the held-out part.
 
-    `model` is "mf" or "mf/rating"; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe
+    `model` is "mf", "mf/rating" or a recipe of your own, such as `replace(mf.RECIPES["ranking"], objective=mine)`,
+    which `load` then asks for; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe
     with columns user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user":
     ...})`), which for a recipe of fields has a column label and a column a field. `settings` are any settings of the
     recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`, data is a Parquet
@@ -46,19 +49,21 @@ def train(
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
+    own = model if isinstance(model, Recipe) else None
+    label = model if isinstance(model, str) else names.OWN
+    asked = names.Request(label, None, split, optimizer, seed, validate, settings, {}, stream, schedule, own)
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
     elif isinstance(data, Data):
         interactions = data
     else:
-        kind = Impressions if names.is_funnel(model) else names.recipe(model)[2].reads
+        kind = Impressions if names.is_funnel(label) else names.asked_recipe(asked)[2].reads
         interactions = catalog.load(data, kind)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
-    request = names.Request(model, name, split, optimizer, seed, validate, settings, stream=stream, schedule=schedule)
     return run_request(
-        request,
+        replace(asked, data=name),
         interactions,
         workdir,
         resume=resume,
@@ -121,10 +126,11 @@ def _funnel_run(parts: Sequence[Run], record: Mapping[str, Any], folder: Path) -
     return FunnelRun(candidates.job, candidates.prepared, candidates.state, record, folder, ranking)
 
 
-def load(folder: str | Path) -> Run:
+def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     """The run in a folder, as it stands at its last checkpoint.
 
-    The data is not needed again, except for the recommendations of a streamed run.
+    The data is not needed again, except for the recommendations of a streamed run. A run of a recipe of your own needs
+    that `recipe` as train was given it: code is not saved.
     """
     folder = Path(folder)
     held = workdir.read_json(folder / "run.json", "run")
@@ -136,8 +142,12 @@ def load(folder: str | Path) -> Run:
     if held["split"] != "recipe":
         asked["split"] = held["split"]  # the data set's own, should the user have named none
     asked["settings"] = {name: _from_json(value) for name, value in asked["settings"].items()}
-    request = names.Request(**asked)
-    job = names.job(request, interactions)
+    if (asked["model"] == names.OWN) != (recipe is not None):
+        what = "your own: zoo.load(folder, recipe) takes it" if recipe is None else "the zoo: leave the recipe out"
+        raise InputError(f"{folder} holds a run of a recipe of {what}")
+    job = names.job(names.Request(**asked, own=recipe), interactions)
+    if other := recipe and workdir.difference(held, {"settings": describe(job.recipe)}):
+        raise InputError(f"{folder} holds a run of another recipe: its {other}")
     prepared = prepare(job)
     checkpoints = folder / "checkpoints"
     shapes = jax.eval_shape(prepared.initial)

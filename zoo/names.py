@@ -94,6 +94,9 @@ PARTS = ("candidates", "ranking")
 MODES: dict[str, parallel.Wrap] = {"jit": parallel.jit, "shard_map": parallel.shard_map, "pmap": parallel.pmap}
 
 
+OWN = "own/recipe"
+
+
 @dataclass(frozen=True)
 class Request:
     """What a user asked for, in names and plain values; None leaves the recipe's own choice."""
@@ -108,6 +111,7 @@ class Request:
     reader: Mapping[str, Any] = field(default_factory=dict)  # column names and separator of a path
     stream: bool = False  # the path is a Parquet file larger than memory
     schedule: str | None = None
+    own: Recipe | None = None  # a recipe of the user's own, which has no name; `model` is then OWN
 
 
 def models() -> list[str]:
@@ -179,9 +183,17 @@ def devices(count: int | None, mode: str, shard_tables: bool) -> tuple[parallel.
     return parallel.layout(count, shard_tables), MODES[mode]
 
 
+def asked_recipe(request: Request) -> tuple[str, str, Recipe]:
+    """Model, recipe, and the recipe itself, as they are written down."""
+    if request.own is None:
+        return recipe(request.model)
+    model, _, chosen = OWN.partition("/")
+    return model, chosen, request.own
+
+
 def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
     """The recipe with its overrides for the data set, then the user's."""
-    model, chosen, found = recipe(request.model)
+    model, chosen, found = asked_recipe(request)
     found = override(found, found.for_data.get(data_name.partition(":")[0], {}))
     if request.optimizer:
         found = override(found, {"optimizer": optimizer(request.optimizer)})
@@ -195,9 +207,9 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
     for name, value in request.settings.items():
         if not isinstance(value, (bool, int, float, str, tuple)):
             raise InputError(
-                f"setting {name}={value!r}: a run keeps its settings as plain values; write a recipe for more"
+                f"setting {name}={value!r}: settings are plain values; for more, train a recipe of your own"
             )
-    data_name = request.data or ("interactions" if interactions is not None else recipe(request.model)[2].data)
+    data_name = request.data or ("interactions" if interactions is not None else asked_recipe(request)[2].data)
     model, chosen, found = chosen_recipe(request, data_name)
     if request.stream:
         _check_streamed(request, data_name, f"{model}/{chosen}", found)
