@@ -526,3 +526,19 @@ def test_out_of_memory_is_one_line(capsys, tmp_path, monkeypatch, error):
     if isinstance(error, RuntimeError):
         with pytest.raises(RuntimeError, match="another"):
             main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(tmp_path / "run")])
+
+
+def test_the_rating_of_a_pair(capsys, ratings_file, trained, tmp_path):
+    folder = str(tmp_path / "run")
+    run = zoo.train("mf/rating", data=ratings_file, epochs=2, workdir=folder)
+    split = run.prepared.split
+    users, items = split.test.user_ids[split.test.user], split.test.item_ids[split.test.item]
+    predicted = run.predict_pairs(users, items)
+    assert np.sqrt(np.mean((predicted - split.test.ratings) ** 2)) == pytest.approx(run.metrics["rmse"])
+    assert main(["recommend", folder, "--user", str(users[0]), "--item", str(items[0])]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(predicted[0], abs=1e-6)
+    assert "unknown item 99" in refused(capsys, "recommend", folder, "--user", users[0], "--item", 99)
+    assert "give --user ID" in refused(capsys, "recommend", folder, "--item", 1)
+    assert "scores are no ratings" in refused(capsys, "recommend", trained, "--user", 1, "--item", 1)
+    with pytest.raises(InputError, match="2 users and 1 items"):
+        run.predict_pairs(users[:2], items[:1])

@@ -125,3 +125,22 @@ def test_a_run_stops_when_validation_no_longer_improves(tmp_path, metric, told):
     training = record["training"]
     assert training["epochs"] == 4 and training["best"] == {"metric": metric, "value": told[1], "epoch": 2}
     assert int(state.step) == training["steps"] // 2
+
+
+def test_a_finished_run_takes_more_epochs(tmp_path):
+    """As one that had as many from the start; not where a schedule spans them, and never fewer."""
+
+    def asked(epochs, schedule=None):
+        return job(Request("mf/smoke", WORLD, settings={"epochs": epochs, "batch_size": 1024}, schedule=schedule))
+
+    fit(asked(2), tmp_path / "run", quiet=True)
+    record, _, state = fit(asked(4), tmp_path / "run", quiet=True, resume=True)
+    whole, _, same = fit(asked(4), tmp_path / "whole", quiet=True)
+    assert record["metrics"] == whole["metrics"] and record["training"]["epochs"] == 4
+    assert record["training"]["history"] == whole["training"]["history"] and same_arrays(state, same)
+    assert zoo.load(tmp_path / "run").record["metrics"] == whole["metrics"]
+    with pytest.raises(InputError, match=r"settings.epochs is 4, now 3"):
+        fit(asked(3), tmp_path / "run", quiet=True, resume=True)
+    fit(asked(1, "cosine"), tmp_path / "cosine", quiet=True)
+    with pytest.raises(InputError, match=r"settings.epochs is 1, now 2"):
+        fit(asked(2, "cosine"), tmp_path / "cosine", quiet=True, resume=True)

@@ -141,6 +141,9 @@ def parser() -> Parser:
     given.add_argument(
         "--again", action="store_true", help="of a funnel or a --history: list also what was had already"
     )
+    given.add_argument(
+        "--item", metavar="RAW_ID", help="with --user, of a model of ratings: what the user gives this item"
+    )
     given.add_argument("-k", type=int, default=10, help="how many items (default 10)")
     alike = command("similar", recommend.run_similar, "the items most like an item")
     alike.add_argument("folder", metavar="DIR", help="the folder of a run")

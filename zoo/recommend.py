@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.users or options.all_users:
         raise InputError("lists for many users go to a file: add --output FILE, a .csv or .parquet")
     whom = options.user or options.users or options.all_users or options.rows or options.field
-    if not (whom or options.history is not None):
+    if not (whom or options.history is not None or options.item is not None):
         raise InputError(
             "whom for? --user ID, --users FILE, --all-users, --history ID,..., --field NAME=VALUE or --rows FILE"
         )
@@ -35,6 +35,11 @@ def run(options: argparse.Namespace) -> None:
         past = [item for item in options.history.split(",") if item]
         ids, scores = found.recommend_after([past], options.k, again=options.again or None)
         _print_list(ids[0], scores[0])
+        return
+    if options.item is not None:
+        if not options.user or output or options.field or options.add:
+            raise InputError("--item asks for the rating of one pair: give --user ID, and leave lists and fields out")
+        print(f"{found.predict_pairs([options.user], [options.item])[0]:.6f}")
         return
     if options.again and not isinstance(found, FunnelRun):
         raise InputError(

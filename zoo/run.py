@@ -138,7 +138,8 @@ def fit(
     """Train, evaluate and record; returns the record, the prepared job and the final state (the best with `validate`).
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
-    metrics, bit for bit on one CPU device; a finished run is read back. Without it a folder that holds a run is refused
+    metrics, bit for bit on one CPU device; a finished run is read back, or goes on where the recipe now has more epochs
+    and no schedule. Without it a folder that holds a run is refused
     unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
     may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
     then has best, history and both seconds of `training` alone and is not written, and `resume` goes on.
@@ -160,6 +161,8 @@ def fit(
     else:
         state, best, progress = restored
         progress = new_progress() | progress  # of a version before, which knew less
+        if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience and recipe.solve is None:
+            progress["finished"] = False  # it was, and is asked for more epochs
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
         last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)

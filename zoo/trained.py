@@ -153,6 +153,23 @@ class Run:
         scores = evaluate.score(prepared.model, self.state, prepared.examples.constants, columns)
         return self.job.recipe.predict(np.asarray(scores), prepared.examples.spec)
 
+    def predict_pairs(self, users: Any, items: Any) -> np.ndarray:
+        """The rating of each pair of raw ids, within the range of the training ratings: float [pairs].
+
+        Of recipes that fit ratings of users and items by their ids, such as mf/rating.
+
+        >>> run.predict_pairs([17, 17], [3, 5])       # doctest: +SKIP
+        """
+        _check_asked(users, 1)
+        known, prepared = self.interactions, self.prepared
+        if prepared.examples.spec.rating_range is None:
+            raise InputError(f"{self.job.names['model']} ranks, and its scores are no ratings: take mf/rating")
+        columns = {"user": rows_of(users, known.user_ids, "user"), "item": rows_of(items, known.item_ids, "item")}
+        if len(columns["user"]) != len(columns["item"]):
+            raise InputError(f"{len(columns['user'])} users and {len(columns['item'])} items: give as many of both")
+        scores = evaluate.score(prepared.model, self.state, prepared.examples.constants, columns)
+        return np.clip(np.asarray(scores), *prepared.examples.spec.rating_range)
+
     def recommend_described(self, rows: described.Described, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend`, for described rows of a run on a table of fields: the best items of the table for each.
 

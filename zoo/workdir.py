@@ -32,16 +32,26 @@ def claim(folder: Path, identity: Mapping[str, Any], data: Data, *, resume: bool
                 f"{folder} holds a run already: add --resume to go on with it, --overwrite to replace it,"
                 " or another --workdir"
             )
-        if other := difference(read_json(path, "run"), identity):
-            raise InputError(
-                f"{folder} holds another run: its {other}; choose another --workdir, or --overwrite to replace it"
-            )
+        held = read_json(path, "run")
+        if other := difference(held, identity):
+            if not _goes_on(held, identity):
+                raise InputError(
+                    f"{folder} holds another run: its {other}; choose another --workdir, or --overwrite to replace it"
+                )
+            records.write_json(path, identity)
         return
     if folder.exists() and not path.exists() and any(file.name not in _FILES for file in folder.iterdir()):
         raise InputError(f"{folder} holds files that are no run: choose another --workdir")
     _clear(folder)
     save_data(folder / "data.npz", data)
     records.write_json(path, identity)
+
+
+def _goes_on(held: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether a run is the held one but for more epochs, over which no schedule spreads its learning rate."""
+    settings, now = held.get("settings", {}), identity["settings"]
+    longer = {**held, "settings": settings | {"epochs": now["epochs"]}}
+    return now["schedule"] is None and now["epochs"] > settings.get("epochs", 0) and not difference(longer, identity)
 
 
 def difference(held: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
