@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
 import zoo
@@ -542,3 +543,17 @@ def test_the_rating_of_a_pair(capsys, ratings_file, trained, tmp_path):
     assert "scores are no ratings" in refused(capsys, "recommend", trained, "--user", 1, "--item", 1)
     with pytest.raises(InputError, match="2 users and 1 items"):
         run.predict_pairs(users[:2], items[:1])
+
+
+def test_from_python_a_path_and_a_frame_have_columns_of_other_names(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("member;thing\n" + "".join(f"{n % 7};{n % 11}\n" for n in range(77)))
+    columns = {"user": "member", "item": "thing"}
+    asked = {"columns": columns, "epochs": 1}
+    one = zoo.train("mf/smoke", data=path, separator=";", workdir=tmp_path / "one", **asked)
+    two = zoo.train("mf/smoke", data=pl.read_csv(path, separator=";"), workdir=tmp_path / "two", **asked)
+    assert one.metrics == two.metrics and zoo.load(tmp_path / "one").metrics == one.metrics
+    with pytest.raises(InputError, match=r"no column for the user and the item: .* member, thing"):
+        zoo.train("mf/smoke", data=path, separator=";", workdir=tmp_path / "three")
+    with pytest.raises(InputError, match="columns: this Interactions has been read already"):
+        zoo.train("mf/smoke", data=one.interactions, workdir=tmp_path / "four", **asked)

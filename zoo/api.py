@@ -30,6 +30,9 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = True,
+    checkpoint_seconds: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
     stream: bool = False,
     devices: int | None = None,
     mode: str = "jit",
@@ -39,27 +42,30 @@ def train(
     """Train a model of the zoo and judge it on the held-out part.
 
     `model` is "mf", "mf/rating" or a recipe of your own, such as `replace(mf.RECIPES["ranking"], objective=mine)`,
-    which `load` then asks for; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe
-    with columns user, item and, where there, rating and timestamp (other names: `zoo.load_data(frame, columns={"user":
-    ...})`), which for a recipe of fields has a column label and a column a field. `settings` are any settings of the
-    recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`, data is a Parquet
-    file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's, over which each batch is
-    divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of the rows.
+    which `load` then asks for; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe with
+    columns user, item and, where there, rating and timestamp, which for a recipe of fields has a column label and a
+    column a field. `columns` such as {"user": "member"} say which of a path's or a dataframe's these are. `settings`
+    are any settings of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`,
+    data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's, over which
+    each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
     own = model if isinstance(model, Recipe) else None
     label = model if isinstance(model, str) else names.OWN
-    asked = names.Request(label, None, split, optimizer, seed, validate, settings, {}, stream, schedule, own)
+    reader = {name: value for name, value in (("columns", columns), ("separator", separator)) if value}
+    asked = names.Request(label, None, split, optimizer, seed, validate, settings, reader, stream, schedule, own)
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
     elif isinstance(data, Data):
         interactions = data
+        if reader:
+            raise InputError(f"{' and '.join(reader)}: this {type(data).__name__} has been read already, leave it out")
     else:
         kind = Impressions if names.is_funnel(label) else names.asked_recipe(asked)[2].reads
-        interactions = catalog.load(data, kind)
+        interactions = catalog.load(data, kind, **reader)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
     return run_request(
@@ -69,6 +75,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
+        checkpoint_seconds=checkpoint_seconds,
         devices=devices,
         mode=mode,
         shard_tables=shard_tables,

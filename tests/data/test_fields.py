@@ -1,6 +1,7 @@
 """Field tables, their encoding and their readers, against counts written out."""
 
 import datetime
+import gzip
 import os
 
 import numpy as np
@@ -293,6 +294,14 @@ def test_criteo_lines(tmp_path):
     table = field_readers.read_criteo([path])
     assert len(table.field_names) == 39 and table.label.tolist() == [1, 0]
     assert table.numbers[0, 0] == 3 and np.isnan(table.numbers[:, 1:]).all()
+    with gzip.open(tmp_path / "day.txt.gz", "wb") as file:
+        file.write(path.read_bytes())
+    for same in (path, tmp_path / "day.txt.gz"):  # no header says what it is: its first line does
+        read = field_readers.read_path(same)
+        assert read.names == table.names and (read.codes == table.codes).all() and read.label.tolist() == [1, 0]
+    named = tmp_path / "named.tsv"
+    named.write_text("\t".join(field_readers.CRITEO_COLUMNS) + "\n" + path.read_text())
+    assert len(field_readers.read_path(named)) == 2
     path.write_text("\t".join(row) + "\n" + "\t".join(row[:-1]) + "\n")
     assert "line 2: 39 fields, but there are 40 columns" in refusal(field_readers.read_criteo, [path])
 

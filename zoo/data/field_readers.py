@@ -11,7 +11,7 @@ import polars as pl
 from zoo.data import fields
 from zoo.data.columns import FLAGS, Table, refuse
 from zoo.data.fields import FieldTable
-from zoo.data.files import check_parquet, need_file, read_bytes, read_text
+from zoo.data.files import check_parquet, first_line, need_file, read_bytes, read_text
 from zoo.data.frames import frame_of, reading, spelled_table
 from zoo.data.tables import UNIT_SEPARATOR, guess_separator, table_of_text
 from zoo.errors import InputError
@@ -32,7 +32,8 @@ CRITEO_COLUMNS = ("label", *CRITEO_NUMERIC, *(f"C{i}" for i in range(1, 27)))
 
 
 def read_path(path: str | Path, *, columns: Mapping[str, str] = {}, separator: str | None = None) -> FieldTable:
-    """The table in the user's own file: CSV or TSV with a header, Parquet, or libsvm, libfm, libffm by its extension.
+    """The table in the user's own file: CSV or TSV with a header, Criteo's TSV without one, Parquet, or libsvm, libfm,
+    libffm by its extension.
 
     `columns` may map "label" to a name in the header; there a name that ends in ":float" is a column of numbers.
     """
@@ -49,7 +50,15 @@ def read_path(path: str | Path, *, columns: Mapping[str, str] = {}, separator: s
         return _from_frame(str(path), frame, columns, FLAGS)
     if Path(path.name.removesuffix(".gz")).suffix in SPARSE_SUFFIXES:
         return read_sparse([path])
+    if not columns and separator in (None, "\t") and _is_criteo(first_line(path)):
+        return read_criteo([path])
     return read_delimited(path, label=columns.get("label", "label"), separator=separator)
+
+
+def _is_criteo(line: bytes) -> bool:
+    """A click or none, and 39 cells: a file of Criteo has no header, and no header opens with a number."""
+    cells = line.split(b"\t")
+    return len(cells) == len(CRITEO_COLUMNS) and cells[0] in (b"0", b"1")
 
 
 def read_frame(frame: Any, *, columns: Mapping[str, str] = {}) -> FieldTable:
