@@ -45,9 +45,10 @@ def train(
     which `load` then asks for; `data` a name of the catalog, a path, Interactions, a FieldTable, or a dataframe with
     columns user, item and, where there, rating and timestamp, which for a recipe of fields has a column label and a
     column a field. `columns` such as {"user": "member"} say which of a path's or a dataframe's these are. `settings`
-    are any settings of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With `stream`,
-    data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's, over which
-    each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of the rows.
+    are any settings of the recipe or of its model and objective, such as epochs=5, embedding_dim=32, l2=0.1. With
+    `stream`, data is a Parquet file that need not fit in memory; see zoo.data.stream. `devices` are so many of JAX's,
+    over which each batch is divided; `mode` is "jit", "shard_map" or "pmap"; with `shard_tables` each holds its part of
+    the rows.
 
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
