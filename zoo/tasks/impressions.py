@@ -116,15 +116,15 @@ def watch_time_examples(
     split: Split, *, longest: int = 50, most_videos: int = 2**20, least_shown: int = 20, hidden: float = 0.1
 ) -> Examples:
     """As impression_examples, with the weights of the watch time; the model opens at the best constant."""
-    examples = impression_examples(
-        split, longest=longest, most_videos=most_videos, least_shown=least_shown, hidden=hidden
-    )
     train = split.train
     clicked = train.click > 0
     seconds = train.watch_seconds.sum(dtype=np.float64)
     if not seconds or clicked.all():
         what = "no watch time" if not seconds else "nothing that was not clicked"
         raise InputError(f"{len(train):,} training impressions with {what}: watch time cannot be learned from them")
+    examples = impression_examples(
+        split, longest=longest, most_videos=most_videos, least_shown=least_shown, hidden=hidden
+    )
     return replace(
         examples,
         spec=replace(examples.spec, base_score=float(np.log(seconds / (~clicked).sum()))),
