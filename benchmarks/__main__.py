@@ -33,7 +33,7 @@ from benchmarks import (
 )
 from benchmarks.peers import suite as peers
 from benchmarks.timing import TimingError
-from zoo.__main__ import Parser
+from zoo.arguments import Parser
 from zoo.errors import InputError
 
 

@@ -37,3 +37,22 @@ def zoo_data() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"ZOO_DATA={folder} is no folder: unset it, or name the folder that holds the data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run on a small world."""
+    from tests.helpers import SMALL  # zoo is imported once the devices are there
+    from zoo.__main__ import main
+
+    folder = tmp_path_factory.mktemp("runs") / "mf"
+    assert main(["train", "mf/smoke", "--data", SMALL, "--workdir", str(folder), "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def ratings_file(tmp_path):
+    path = tmp_path / "ratings.csv"
+    rows = [f"{u},{i},{1 + (u * i) % 5},{u + i}" for u in range(1, 13) for i in range(1, 10) if (u + i) % 3]
+    path.write_text("\n".join(["user,item,rating,timestamp", *rows]) + "\n")
+    return path

@@ -3,6 +3,7 @@
 import pytest
 
 from zoo import checkpoint, embedding
+from zoo.__main__ import main
 from zoo.errors import InputError
 from zoo.run import fit
 
@@ -16,6 +17,18 @@ ENVIRONMENT = {
     "time": "2026-01-01T00:00:00Z",
     "packages": {"jax": "1"},
 }
+
+
+SMALL = "simulated:num_users=120,num_videos=80,num_watches=1500"
+
+
+def refused(capsys, *arguments):
+    """The one line of a command that must end with status 2."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("zoo: "), captured.err
+    return lines[0]
 
 
 def refusal(read, data, **options) -> str:

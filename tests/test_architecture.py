@@ -15,7 +15,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
 # From the top down. A module imports from lower rows, from its own group, but not from another group of its row.
 ROWS = [
     ["__init__ __main__"],
-    ["recommend"],
+    ["recommend arguments"],
     ["api"],
     ["trained"],
     ["names"],
@@ -27,6 +27,7 @@ ROWS = [
     [
         "recipe search objectives sampled_objectives metrics negatives optimizers row_optimizers schedules layers"
         " inner_products following augmentation convolution embedding recurrent graph parallel memory processes"
+        " progress"
     ],
     ["types", "data", "records", "stacks"],
     ["errors"],

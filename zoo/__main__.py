@@ -4,39 +4,16 @@ Exit status 0 only if the command finished; 2, with one line that says what to d
 """
 
 import argparse
-import difflib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo import recommend
+from zoo.arguments import Parser, add_request, request_of, train_command
 from zoo.errors import InputError
-
-
-# The columns of a user's own file that a flag can name.
-COLUMNS = ("user", "item", "rating", "timestamp", "label", "click", "watch_seconds", "page")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line, with the nearest flag offered."""
-
-    def error(self, message: str) -> Any:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-    def parse_known_args(self, args=None, namespace=None):
-        found, unknown = super().parse_known_args(args, namespace)
-        flags = [option for action in self._actions for option in action.option_strings]
-        if unknown and not self._subparsers:
-            near = difflib.get_close_matches(unknown[0].split("=")[0], flags, 2)
-            raise InputError(
-                f"unknown argument {unknown[0]!r}"
-                + (f": did you mean {' or '.join(near)}?" if near else f"; see {self.prog} --help")
-            )
-        return found, unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,20 +51,19 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
+    quiet: Any = {"action": "store_true", "help": "no progress: a bar on a terminal, else a line an epoch on stderr"}
     command("list", run_list, "models, recipes and the results to expect")
     shown = command("data", run_data, "data sets, whether they are here, how to get them")
     shown.add_argument("--verify", metavar="NAME", help="compare the files of a data set with their checksums")
     trained = command("train", run_train, "train a model and judge it on the held-out part")
-    _add_request(trained)
+    add_request(trained)
     trained.add_argument("--workdir", metavar="DIR", help="where the run goes (default runs/MODEL-RECIPE-DATA-SEED)")
     trained.add_argument("--resume", action="store_true", help="go on with the run in the folder, or start it")
     trained.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     trained.add_argument(
         "--checkpoint-seconds", type=float, metavar="S", help="at most so much work is lost to a kill (default 10)"
     )
-    trained.add_argument(
-        "--quiet", action="store_true", help="no progress: a bar on a terminal, else a line an epoch on stderr"
-    )
+    trained.add_argument("--quiet", **quiet)
     trained.add_argument("--stream", action="store_true", help="read a Parquet file that need not fit in memory")
     trained.add_argument(
         "--devices", type=int, metavar="N", help="divide each batch over N devices (on a CPU, N virtual ones)"
@@ -98,15 +74,13 @@ def parser() -> Parser:
     trained.add_argument("--num-processes", type=int, metavar="N", help="several processes: how many")
     trained.add_argument("--process-id", type=int, metavar="I", help="several processes: which this is, from 0")
     tuned = command("tune", run_tune, "search settings of a model, on validation rows alone")
-    _add_request(tuned)
+    add_request(tuned)
     tuned.add_argument("--trials", type=int, default=20, metavar="N", help="settings to draw and try (default 20)")
     tuned.add_argument("--workdir", metavar="DIR", help="where it goes (default runs/tune-MODEL-RECIPE-DATA-SEED)")
     tuned.add_argument("--resume", action="store_true", help="go on with the search in the folder, or start it")
-    tuned.add_argument(
-        "--quiet", action="store_true", help="no progress: a bar on a terminal, else a line an epoch on stderr"
-    )
+    tuned.add_argument("--quiet", **quiet)
     described = command("describe", run_describe, "parameters, tables, bytes and operations a step")
-    _add_request(described)
+    add_request(described)
     judged = command("evaluate", run_evaluate, "judge the model of a run again")
     judged.add_argument("folder", metavar="DIR", help="the folder of a run")
     judged.add_argument("--metrics", metavar="NAME", nargs="+", help="such as recall@50 map@10 recall_tail@20")
@@ -163,39 +137,6 @@ def parser() -> Parser:
     return top
 
 
-def _add_request(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL[/RECIPE]", help="see zoo list; without RECIPE the model's first")
-    command.add_argument(
-        "--data",
-        metavar="NAME|PATH",
-        help="see zoo data; or your own file (.csv .tsv .parquet .inter) or folder (default: the recipe's)",
-    )
-    command.add_argument(
-        "--split",
-        metavar="NAME",
-        help="random, per_user, leave_one_out, temporal, per_user_temporal, latest_users, new_items, "
-        "user_sample, published",
-    )
-    command.add_argument("--seed", type=int, default=0, metavar="N")
-    command.add_argument("--epochs", metavar="N")
-    command.add_argument("--batch-size", metavar="N")
-    command.add_argument("--embedding-dim", metavar="N")
-    command.add_argument("--optimizer", metavar="NAME", help="sgd, adagrad, rowwise_adagrad, adam, dense_adam, ...")
-    command.add_argument("--learning-rate", metavar="X")
-    command.add_argument("--schedule", metavar="NAME", help="of the learning rate: constant, cosine, linear, one_cycle")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any setting, such as objective.l2=0.1"
-    )
-    command.add_argument(
-        "--validate", action="store_true", help="hold out rows of train, stop early, keep the best, leave test alone"
-    )
-    for column in COLUMNS:
-        command.add_argument(
-            f"--{column.replace('_', '-')}-column", metavar="NAME", help=f"the {column} column of your file"
-        )
-    command.add_argument("--separator", metavar="CHAR", help="what separates the columns of your file")
-
-
 def run_list(options: argparse.Namespace) -> None:
     from rich.table import Table
 
@@ -240,7 +181,7 @@ def run_train(options: argparse.Namespace) -> None:
     from zoo.api import run_request
 
     run = run_request(
-        _request(options),
+        request_of(options),
         devices=options.devices,
         mode=options.mode,
         shard_tables=options.shard_tables,
@@ -258,7 +199,7 @@ def run_tune(options: argparse.Namespace) -> None:
     from zoo import names
     from zoo.tune import draw_history, tune
 
-    request = _request(options)
+    request = request_of(options)
     job = names.job(request)
     default = names.folder(job)
     folder = Path(options.workdir) if options.workdir else default.with_name(f"tune-{default.name}")
@@ -268,7 +209,7 @@ def run_tune(options: argparse.Namespace) -> None:
     title = f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}"
     _print_trials(lines, title)
     print("to train the best on all training rows and judge it on test:")
-    print(_train_command(request, job.names, lines[0]["settings"]))
+    print(train_command(request, job.names, lines[0]["settings"]))
     try:
         draw_history(folder, title)
     except ImportError:
@@ -282,7 +223,7 @@ def run_describe(options: argparse.Namespace) -> None:
     from zoo import names
     from zoo.describe import describe
 
-    request = _request(options)
+    request = request_of(options)
     jobs = names.funnel(request)[:2] if names.is_funnel(request.model) else [names.job(request)]
     for job in jobs:
         table = Table("what", "how much", title=f"{job.names['model']}/{job.names['recipe']} on {job.names['data']}")
@@ -312,51 +253,6 @@ def run_generate(options: argparse.Namespace) -> None:
     run = load(options.folder)
     text = run.generate(options.prompt, length=options.length, temperature=options.temperature, seed=options.seed)
     print(options.prompt + text)
-
-
-def _request(options: argparse.Namespace) -> Any:
-    from zoo.names import Request
-
-    settings = {
-        name: getattr(options, name)
-        for name in ("epochs", "batch_size", "embedding_dim", "learning_rate")
-        if getattr(options, name) is not None
-    }
-    for entry in options.set:
-        name, equals, value = entry.partition("=")
-        if not equals:
-            raise InputError(f"--set {entry}: write FIELD=VALUE, such as objective.l2=0.1")
-        settings[name] = value
-    columns = {name: getattr(options, f"{name}_column") for name in COLUMNS}
-    reader: dict[str, Any] = {
-        "columns": {name: column for name, column in columns.items() if column},
-        "separator": options.separator,
-    }
-    reader = {name: value for name, value in reader.items() if value}
-    return Request(
-        options.model,
-        options.data,
-        options.split,
-        options.optimizer,
-        options.seed,
-        options.validate,
-        settings,
-        reader,
-        getattr(options, "stream", False),
-        options.schedule,
-    )
-
-
-def _train_command(request: Any, names: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """The command line that trains what a request asks for, with further settings: the inverse of `_request`."""
-    named = {"--data": request.data, "--split": request.split, "--optimizer": request.optimizer, "--seed": request.seed}
-    named |= {f"--{role.replace('_', '-')}-column": name for role, name in request.reader.get("columns", {}).items()}
-    named |= {"--separator": request.reader.get("separator"), "--schedule": request.schedule}
-    words = ["zoo", "train", f"{names['model']}/{names['recipe']}"]
-    words += [word for flag, value in named.items() if value is not None for word in (flag, str(value))]
-    for name, value in {**request.settings, **settings}.items():
-        words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
 
 
 def _print_trials(lines: Sequence[Mapping[str, Any]], title: str, most: int = 10) -> None:

@@ -1,7 +1,6 @@
 """zoo.train and zoo.load: what the command line does, from Python."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,7 @@ def train(
     >>> run = zoo.train("mf", epochs=3)                      # doctest: +SKIP
     >>> ids, scores = run.recommend([17], k=10)              # doctest: +SKIP
     """
-    own = model if isinstance(model, Recipe) else None
-    label = model if isinstance(model, str) else names.OWN
     reader = {name: value for name, value in (("columns", columns), ("separator", separator)) if value}
-    asked = names.Request(label, None, split, optimizer, seed, validate, settings, reader, stream, schedule, own)
     name, interactions = None, None
     if data is None or isinstance(data, (str, Path)):
         name = None if data is None else str(data)
@@ -65,12 +61,13 @@ def train(
         if reader:
             raise InputError(f"{' and '.join(reader)}: this {type(data).__name__} has been read already, leave it out")
     else:
-        kind = Impressions if names.is_funnel(label) else names.asked_recipe(asked)[2].reads
+        kind = Impressions if names.is_funnel(model) else names.recipe(model)[2].reads
         interactions = catalog.load(data, kind, **reader)
     if stream and interactions is not None:
         raise InputError("stream=True reads a Parquet file, and this data is in memory: leave it out, or give a path")
+    request = names.Request(model, name, split, optimizer, seed, validate, settings, reader, stream, schedule)
     return run_request(
-        replace(asked, data=name),
+        request,
         interactions,
         workdir,
         resume=resume,
@@ -153,7 +150,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     if (asked["model"] == names.OWN) != (recipe is not None):
         what = "your own: zoo.load(folder, recipe) takes it" if recipe is None else "the zoo: leave the recipe out"
         raise InputError(f"{folder} holds a run of a recipe of {what}")
-    job = names.job(names.Request(**asked, own=recipe), interactions)
+    job = names.job(names.Request(**(asked | {"model": recipe or asked["model"]})), interactions)
     if other := recipe and workdir.difference(held, {"settings": describe(job.recipe)}):
         raise InputError(f"{folder} holds a run of another recipe: its {other}")
     prepared = prepare(job)

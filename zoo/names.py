@@ -94,14 +94,14 @@ PARTS = ("candidates", "ranking")
 MODES: dict[str, parallel.Wrap] = {"jit": parallel.jit, "shard_map": parallel.shard_map, "pmap": parallel.pmap}
 
 
-OWN = "own/recipe"
+OWN = "own/recipe"  # what a recipe of the user's own, which has no name, is written down as
 
 
 @dataclass(frozen=True)
 class Request:
     """What a user asked for, in names and plain values; None leaves the recipe's own choice."""
 
-    model: str  # "mf" or "mf/rating"
+    model: str | Recipe  # "mf", "mf/rating" or a recipe of the user's own
     data: str | None = None  # a name of the catalog, "simulated:seed=3", or a path
     split: str | None = None
     optimizer: str | None = None
@@ -111,7 +111,6 @@ class Request:
     reader: Mapping[str, Any] = field(default_factory=dict)  # column names and separator of a path
     stream: bool = False  # the path is a Parquet file larger than memory
     schedule: str | None = None
-    own: Recipe | None = None  # a recipe of the user's own, which has no name; `model` is then OWN
 
 
 def models() -> list[str]:
@@ -128,8 +127,11 @@ def model_module(model: str) -> Any:
     return importlib.import_module(f"zoo.models.{model}")
 
 
-def recipe(name: str) -> tuple[str, str, Recipe]:
-    """ "mf" or "mf/rating" -> ("mf", "rating", the recipe)."""
+def recipe(name: str | Recipe) -> tuple[str, str, Recipe]:
+    """ "mf" or "mf/rating" -> ("mf", "rating", the recipe); a recipe of the user's own -> ("own", "recipe", itself)."""
+    if isinstance(name, Recipe):
+        model, _, chosen = OWN.partition("/")
+        return model, chosen, name
     model, _, chosen = name.partition("/")
     recipes = model_module(model).RECIPES
     chosen = chosen or next(iter(recipes))
@@ -154,46 +156,37 @@ def _own_split(found: splits.Data) -> str | None:
 
 
 def split(name: str) -> tuple[splits.SplitRule, splits.SplitRule]:
-    if name not in SPLITS:
-        raise InputError(f"unknown split {name!r}: {_nearest(name, list(SPLITS))}")
-    return SPLITS[name]
+    return _named("split", name, SPLITS)
 
 
 def optimizer(name: str) -> Callable[..., optimizers.Optimizer]:
-    if name not in OPTIMIZERS:
-        raise InputError(f"unknown optimizer {name!r}: {_nearest(name, list(OPTIMIZERS))}")
-    return OPTIMIZERS[name]
+    return _named("optimizer", name, OPTIMIZERS)
 
 
 def schedule(name: str) -> Any:
-    if name not in SCHEDULES:
-        raise InputError(f"unknown schedule {name!r}: {_nearest(name, list(SCHEDULES))}")
-    return SCHEDULES[name]
+    return _named("schedule", name, SCHEDULES)
+
+
+def _named(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise InputError(f"unknown {kind} {name!r}: {_nearest(name, list(known))}")
+    return known[name]
 
 
 def devices(count: int | None, mode: str, shard_tables: bool) -> tuple[parallel.Layout | None, parallel.Wrap]:
     """What zoo.run.fit trains on: `count` devices (None: one, without a mesh), in one of MODES."""
-    if mode not in MODES:
-        raise InputError(f"unknown mode {mode!r}: {_nearest(mode, list(MODES))}")
+    wrap = _named("mode", mode, MODES)
     if count is None:
         if mode != "jit" or shard_tables:
             what = "shard_tables" if shard_tables else f"mode {mode}"
             raise InputError(f"{what} needs a number of devices: --devices N")
-        return None, MODES[mode]
-    return parallel.layout(count, shard_tables), MODES[mode]
-
-
-def asked_recipe(request: Request) -> tuple[str, str, Recipe]:
-    """Model, recipe, and the recipe itself, as they are written down."""
-    if request.own is None:
-        return recipe(request.model)
-    model, _, chosen = OWN.partition("/")
-    return model, chosen, request.own
+        return None, wrap
+    return parallel.layout(count, shard_tables), wrap
 
 
 def chosen_recipe(request: Request, data_name: str) -> tuple[str, str, Recipe]:
     """The recipe with its overrides for the data set, then the user's."""
-    model, chosen, found = asked_recipe(request)
+    model, chosen, found = recipe(request.model)
     found = override(found, found.for_data.get(data_name.partition(":")[0], {}))
     if request.optimizer:
         found = override(found, {"optimizer": optimizer(request.optimizer)})
@@ -209,7 +202,7 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
             raise InputError(
                 f"setting {name}={value!r}: settings are plain values; for more, train a recipe of your own"
             )
-    data_name = request.data or ("interactions" if interactions is not None else asked_recipe(request)[2].data)
+    data_name = request.data or ("interactions" if interactions is not None else recipe(request.model)[2].data)
     model, chosen, found = chosen_recipe(request, data_name)
     if request.stream:
         _check_streamed(request, data_name, f"{model}/{chosen}", found)
@@ -254,8 +247,8 @@ def job(request: Request, interactions: splits.Data | None = None) -> Job:
     return Job(found, interactions, names, request.seed, request.validate, source)
 
 
-def is_funnel(model: str) -> bool:
-    return model.partition("/")[0] in FUNNELS
+def is_funnel(model: str | Recipe) -> bool:
+    return isinstance(model, str) and model.partition("/")[0] in FUNNELS
 
 
 def funnel(request: Request, impressions: Impressions | None = None) -> tuple[Job, Job, dict[str, Any]]:
@@ -264,6 +257,7 @@ def funnel(request: Request, impressions: Impressions | None = None) -> tuple[Jo
     Both learn from what lies before the moment from which on the ranking is judged. A setting such as `ranking.epochs`
     is of one of them, `epochs` of both.
     """
+    assert isinstance(request.model, str), "a funnel has a name"
     model, _, chosen = request.model.partition("/")
     chosen = chosen or next(iter(FUNNELS[model]))
     if chosen not in FUNNELS[model]:

@@ -1,6 +1,5 @@
 """fit: one run of one recipe, from interactions to a record, in a folder from which it can be resumed."""
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo import checkpoint, chunks, parallel, processes, records, train_step, workdir
-from zoo.data import stream
+from zoo.data import splits, stream
 from zoo.data.fields import FieldTable
 from zoo.data.images import Images
 from zoo.data.impressions import Impressions
@@ -23,6 +20,7 @@ from zoo.data.interactions import Interactions
 from zoo.data.splits import Data, Split, published
 from zoo.data.text import Text
 from zoo.errors import InputError
+from zoo.progress import progress_bar, tell
 from zoo.recipe import LOWER_IS_BETTER, Examples, Recipe, describe
 from zoo.types import TrainState
 
@@ -139,10 +137,10 @@ def fit(
 
     With `resume`, a run killed at any moment goes on from its last checkpoint and ends in the same parameters and
     metrics, bit for bit on one CPU device; a finished run is read back, or goes on where the recipe now has more epochs
-    and no schedule. Without it a folder that holds a run is refused
-    unless `overwrite`. `layout` and `wrap` say which devices train it and how; they are no part of what a run is, so it
-    may go on on others. With `stop_after_epochs` a longer run pauses there, its schedule that of the whole: the record
-    then has best, history and both seconds of `training` alone and is not written, and `resume` goes on.
+    and no schedule. Without it a folder that holds a run is refused unless `overwrite`. `layout` and `wrap` say which
+    devices train it and how; they are no part of what a run is, so it may go on on others. With `stop_after_epochs` a
+    longer run pauses there, its schedule that of the whole: the record then has best, history and both seconds of
+    `training` alone and is not written, and `resume` goes on.
     """
     recipe = job.recipe
     prepared = prepare(job)
@@ -161,15 +159,14 @@ def fit(
     else:
         state, best, progress = restored
         progress = new_progress() | progress  # of a version before, which knew less
-        if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience and recipe.solve is None:
-            progress["finished"] = False  # it was, and is asked for more epochs
+        progress["finished"] &= not _goes_on(progress, recipe)  # it may be asked for more epochs now
     if not progress["finished"] and recipe.solve is None:
         devices = Devices(layout, wrap, shapes)
         last = recipe.epochs if stop_after_epochs is None else min(stop_after_epochs, recipe.epochs)
         state, best, progress = _train(
             job, prepared, devices, manager, state, best, progress, quiet, checkpoint_seconds, last
         )
-        if progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience:
+        if _goes_on(progress, recipe):
             _save(manager, state, best, progress, shapes)
             training = {name: progress[name] for name in ("best", "history", "epoch_seconds", "seconds")}
             return {"training": training}, prepared, parallel.on_one_device(state if best is None else best, shapes)
@@ -181,6 +178,11 @@ def fit(
         checkpoint.save(manager, state, best, progress | {"finished": True, "saves": progress["saves"] + 1}, shapes)
     processes.first_does(lambda: records.write_json(folder / "record.json", record))
     return record, prepared, final
+
+
+def _goes_on(progress: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether epochs are left to train, and worth it."""
+    return recipe.solve is None and progress["epoch"] < recipe.epochs and progress["stale"] < recipe.patience
 
 
 class Devices(NamedTuple):
@@ -329,7 +331,7 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
             "train": len(prepared.split.train) if job.source is None else job.source.num_rows,
             "held_out": len(prepared.split.test),
             "repeats_merged": prepared.repeats_merged,
-            **({} if job.source is not None else _older(prepared.split)),
+            **({} if job.source is not None else splits.leaked(prepared.split)),
         },
         "settings": describe(recipe),
         "environment": records.environment(jax.devices()[0].device_kind),
@@ -337,42 +339,14 @@ def _record(job: Job, prepared: Prepared, state: TrainState, progress: Mapping[s
     }
 
 
-def _older(split: Split) -> dict[str, int]:
-    """How many held-out rows happened before a training row of their user, which a real list could not know."""
-    train, test = split.train, split.test
-    if not isinstance(train, Interactions) or train.timestamp is None or test.timestamp is None:
-        return {}
-    latest = np.full(train.num_users, np.iinfo(np.int64).min)
-    np.maximum.at(latest, train.user, train.timestamp)
-    return {"held_out_before_train": int((test.timestamp < latest[test.user]).sum())}
-
-
 def fetch(metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The one place where the host reads from the device during training: once a chunk."""
     return jax.device_get(metrics)
 
 
-def progress_bar(quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
-    )
-
-
 def _epoch_line(job: Job, entry: Mapping[str, Any], seconds: float) -> str:
     values = ", ".join(f"{name} {entry[name]:.4f}" for name in ("loss", job.recipe.metric) if name in entry)
     return f"{job.names['model']}: epoch {entry['epoch']} of {job.recipe.epochs} after {seconds:.1f} s, {values}"
-
-
-def tell(quiet: bool, text: str) -> None:
-    """A line on stderr, where no bar is drawn."""
-    if not (quiet or sys.stderr.isatty()):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _note(progress: Mapping[str, Any]) -> str:

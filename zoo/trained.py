@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from zoo import evaluate, export, funnel, inner_products, names, tasks
-from zoo.data import catalog, described, histories, stream
+from zoo.data import catalog, described, stream
 from zoo.data.columns import Table
 from zoo.data.fields import FieldTable
 from zoo.data.images import Images
@@ -23,7 +23,7 @@ from zoo.generate import generate
 from zoo.inner_products import Search
 from zoo.recipe import function_of
 from zoo.run import Job, Prepared
-from zoo.types import PADDING, TrainState, fill_of
+from zoo.types import PADDING, TrainState
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Run:
         `interactions` (zoo.data.interactions.from_raw) happened since, between known users and items. They join the
         graph of a graph model, whose vectors are propagated anew, without training; and users have these items.
         """
-        _check_asked(users, k)
+        _check_asked(np.size(users), k)
         if isinstance(self.job.interactions, FieldTable):
             if interactions is not None:
                 raise InputError(f"{self.job.names['model']} has no graph that new interactions could join")
@@ -86,7 +86,7 @@ class Run:
         Nothing else is known of whom it is for. Items of the list itself are left out unless `again`; None: unless the
         recipe is judged by events of sessions, which come back to what they had.
         """
-        _check_asked(past, k)
+        _check_asked(len(past), k)
         known, examples, recipe = self.interactions, self.prepared.examples, self.job.recipe
         if "history_log" not in examples.constants or not hasattr(self.prepared.model, "query"):
             raise InputError(
@@ -94,27 +94,9 @@ class Run:
                 " youtube_candidates"
             )
         lists = [rows_of(items, known.item_ids, "item") if len(items) else np.empty(0, np.int32) for items in past]
-        log, ranges = histories.of_lists(lists, examples.spec.history_length)
-        columns = {
-            name: np.full((len(lists), *column.shape[1:]), fill_of(column), column.dtype)
-            for name, column in examples.test.items()
-        }
-        columns |= {"history_start": ranges.start, "history_length": ranges.length}
-        constants = {**examples.constants, "history_log": log}
-        queries = evaluate.query_vectors(self.prepared.model, self.state, constants, columns)
-        items = evaluate.item_vectors(self.prepared.model, self.state, examples.constants)
         if again is None:
             again = function_of(recipe.evaluate)[0] is tasks.next_items
-        asked = np.arange(len(lists))
-        seen = Interactions(
-            np.repeat(asked, [len(rows) for rows in lists]).astype(np.int32),
-            np.concatenate(lists).astype(np.int32),
-            None,
-            None,
-            asked,
-            known.item_ids,
-        )
-        ids, scores = evaluate.top_items(queries, items, asked, None if again else evaluate.lists_by_user(seen), k)
+        ids, scores = tasks.recommend_after(self.prepared.model, self.state, examples, lists, k, again=again)
         return known.item_ids[np.where(ids == PADDING, 0, ids)], scores
 
     @property
@@ -160,7 +142,7 @@ class Run:
 
         >>> run.predict_pairs([17, 17], [3, 5])       # doctest: +SKIP
         """
-        _check_asked(users, 1)
+        _check_asked(np.size(users))
         known, prepared = self.interactions, self.prepared
         if prepared.examples.spec.rating_range is None:
             raise InputError(f"{self.job.names['model']} ranks, and its scores are no ratings: take mf/rating")
@@ -168,14 +150,14 @@ class Run:
         if len(columns["user"]) != len(columns["item"]):
             raise InputError(f"{len(columns['user'])} users and {len(columns['item'])} items: give as many of both")
         scores = evaluate.score(prepared.model, self.state, prepared.examples.constants, columns)
-        return np.clip(np.asarray(scores), *prepared.examples.spec.rating_range)
+        return tasks.ratings_in_range(np.asarray(scores), prepared.examples.spec)
 
     def recommend_described(self, rows: described.Described, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend`, for described rows of a run on a table of fields: the best items of the table for each.
 
         Scores are predictions. Left out are items that a known user has rated, or clicked.
         """
-        _check_asked(rows.rows, k)
+        _check_asked(len(rows.rows), k)
         table, prepared = self._table, self.prepared
         table.column("item")
         lists = tasks.seen_rows(table)
@@ -226,7 +208,7 @@ class Run:
         Alike are items whose vectors point the same way; the item itself is left out. Filled up as in `recommend`.
         InputError for an id that the data does not have, and for a model without item vectors.
         """
-        _check_asked(items, k)
+        _check_asked(np.size(items), k)
         item_ids = self.interactions.item_ids
         if not hasattr(self.prepared.model, "item_vectors"):
             raise InputError(
@@ -294,7 +276,7 @@ class FunnelRun(Run):
         out, unless `again`. An id that the data does not have is of a new user. Filled up as in Run.recommend. `search`
         is a way to find candidates, exact or quantised (zoo.inner_products).
         """
-        _check_asked(users, k)
+        _check_asked(np.size(users), k)
         rows = find_rows(users, self.user_ids)
         rows = np.where(rows < 0, self.site.stranger, rows)
         parts = self, self.ranking, self.ready(search), self.site
@@ -359,8 +341,9 @@ def _with_truth(ranking: Job) -> Impressions:
     return world
 
 
-def _check_asked(asked: Any, k: int) -> None:
+def _check_asked(count: int, k: int = 1) -> None:
+    """That something is asked for, and a list of a length."""
     if k < 1:
         raise InputError(f"k is {k}: a list has at least one item")
-    if hasattr(asked, "__len__") and not len(asked):
+    if not count:
         raise InputError("nothing is asked for: give the id of at least one user or item")

@@ -24,8 +24,9 @@ from zoo.data.interactions import Interactions
 from zoo.data.splits import Split
 from zoo.data.text import Text
 from zoo.errors import InputError
+from zoo.progress import progress_bar, tell
 from zoo.recipe import LOWER_IS_BETTER, Recipe, Search, describe, override
-from zoo.run import Job, fit, prepare, progress_bar, tell
+from zoo.run import Job, fit, prepare
 
 
 KEEP = 3  # of so many trials the best one goes on to the next rung

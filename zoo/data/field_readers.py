@@ -11,7 +11,7 @@ import polars as pl
 from zoo.data import fields
 from zoo.data.columns import FLAGS, Table, refuse
 from zoo.data.fields import FieldTable
-from zoo.data.files import check_parquet, first_line, need_file, read_bytes, read_text
+from zoo.data.files import check_parquet, need_file, read_bytes, read_text
 from zoo.data.frames import frame_of, reading, spelled_table
 from zoo.data.tables import UNIT_SEPARATOR, guess_separator, table_of_text
 from zoo.errors import InputError
@@ -50,15 +50,7 @@ def read_path(path: str | Path, *, columns: Mapping[str, str] = {}, separator: s
         return _from_frame(str(path), frame, columns, FLAGS)
     if Path(path.name.removesuffix(".gz")).suffix in SPARSE_SUFFIXES:
         return read_sparse([path])
-    if not columns and separator in (None, "\t") and _is_criteo(first_line(path)):
-        return read_criteo([path])
     return read_delimited(path, label=columns.get("label", "label"), separator=separator)
-
-
-def _is_criteo(line: bytes) -> bool:
-    """A click or none, and 39 cells: a file of Criteo has no header, and no header opens with a number."""
-    cells = line.split(b"\t")
-    return len(cells) == len(CRITEO_COLUMNS) and cells[0] in (b"0", b"1")
 
 
 def read_frame(frame: Any, *, columns: Mapping[str, str] = {}) -> FieldTable:
@@ -141,10 +133,14 @@ def read_delimited(
 ) -> FieldTable:
     """A file with a header, one example a line: the column `label`, columns of numbers, and categories for the rest.
 
-    A column is numeric if it is listed, or if its name ends in ":float", as RecBole writes it.
+    Without a header it is Criteo's, if its first line is one of theirs: a click or none, and 39 cells. A column is
+    numeric if it is listed, or if its name ends in ":float", as RecBole writes it.
     """
     text = read_text(path)
     first = text.split("\n", 1)[0]
+    cells = first.rstrip("\r").split("\t")
+    if label == "label" and separator in (None, "\t") and len(cells) == len(CRITEO_COLUMNS) and cells[0] in ("0", "1"):
+        return _from_tables([table_of_text(path, text, CRITEO_COLUMNS, "\t", 0)], None, "label", CRITEO_NUMERIC)
     separator = separator or guess_separator(path, first)
     names = [name.strip() for name in first.split(separator)]
     for name in (label, *numeric):

@@ -75,15 +75,6 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} is a damaged gzip file ({error}): copy or download it again") from None
 
 
-def first_line(path: Path) -> bytes:
-    """Of a file, unzipped where its name ends in .gz; empty where it cannot be read so."""
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            return file.readline(2**20)
-    except (OSError, EOFError, zlib.error):
-        return b""
-
-
 def check_parquet(path: Path) -> None:
     """InputError unless a file begins and ends as Parquet does."""
     with _opened(path) as file:

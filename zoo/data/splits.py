@@ -172,6 +172,17 @@ def ending(data: Data, seed: int, *, fraction: float = 0.1) -> Split[Text]:
 _OTHERS = "random, per_user, leave_one_out, temporal, per_user_temporal, latest_users, user_sample, new_items"
 
 
+def leaked(split: Split) -> dict[str, int]:
+    """How many held-out rows happened before a training row of their user, which nobody asked in time could know;
+    nothing for data without times."""
+    train, test = split.train, split.test
+    if not isinstance(train, Interactions) or train.timestamp is None or test.timestamp is None:
+        return {}
+    latest = np.full(train.num_users, np.iinfo(np.int64).min)
+    np.maximum.at(latest, train.user, train.timestamp)
+    return {"held_out_before_train": int((test.timestamp < latest[test.user]).sum())}
+
+
 def _cut[D: (Interactions, FieldTable, Text, Impressions, Images)](data: D, held: np.ndarray) -> Split[D]:
     num_test = int(held.sum())
     num_train = len(held) - num_test

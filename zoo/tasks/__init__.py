@@ -31,6 +31,7 @@ from zoo.tasks.rows import (
     field_columns,
     field_rating,
     field_rating_examples,
+    ratings_in_range,
     recommend_by_rows,
     seen_rows,
 )
@@ -55,6 +56,7 @@ from zoo.tasks.watches import (
     next_watch_examples,
     next_watch_metrics,
     next_watch_queries,
+    recommend_after,
 )
 
 
@@ -93,6 +95,8 @@ __all__ = [
     "rating",
     "rating_baselines",
     "rating_examples",
+    "ratings_in_range",
+    "recommend_after",
     "recommend_by_rows",
     "recommend_by_scores",
     "recommend_by_vectors",

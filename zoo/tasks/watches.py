@@ -12,7 +12,7 @@ from zoo.data.splits import Split
 from zoo.errors import InputError
 from zoo.recipe import Examples
 from zoo.tasks.rankings import popularity_scores, ranking_examples
-from zoo.types import TrainState
+from zoo.types import TrainState, fill_of
 
 
 def history_examples(split: Split, *, longest: int = 50) -> Examples:
@@ -115,6 +115,28 @@ def next_watch_examples(split: Split, *, longest: int = 5, targets: int = 3, who
 
 def _history_columns(ranges: histories.Ranges) -> dict[str, np.ndarray]:
     return {"history_start": ranges.start, "history_length": ranges.length}
+
+
+def recommend_after(
+    model: Any, state: TrainState, examples: Examples, lists: Sequence[np.ndarray], k: int, *, again: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items after each list of item rows int32, oldest first, of a Retriever that reads histories: item rows
+    int32 [lists, k] and scores; PADDING where items run out.
+
+    Nothing else is known of whom it is for, so every other column is that of padding. What the list has is left out
+    unless `again`.
+    """
+    log, ranges = histories.of_lists(lists, examples.spec.history_length)
+    columns = {
+        name: np.full((len(lists), *column.shape[1:]), fill_of(column), column.dtype)
+        for name, column in examples.test.items()
+    }
+    columns |= _history_columns(ranges)
+    queries = evaluate.query_vectors(model, state, {**examples.constants, "history_log": log}, columns)
+    items = evaluate.item_vectors(model, state, examples.constants)
+    had = [np.unique(rows) for rows in lists]
+    seen = evaluate.Lists(np.cumsum([0, *map(len, had)]), np.concatenate(had))
+    return evaluate.top_items(queries, items, np.arange(len(lists)), None if again else seen, k)
 
 
 NEXT_WATCH_METRICS = ("map", "recall@10")
